@@ -1,0 +1,73 @@
+/** One request to the proxy and what came of it. */
+import { z } from 'zod'
+import { chatMessage, toolDefinition } from './message.ts'
+
+/**
+ * `refused` is the proxy in strict mode declining a call it could not record; a model's own refusal and
+ * `finish_reason: length` are complete calls, but never training targets.
+ */
+export const callStatus = z.enum(['complete', 'truncated', 'aborted', 'upstream_error', 'refused'])
+export type CallStatus = z.infer<typeof callStatus>
+
+export const usage = z.object({
+  prompt_tokens: z.number().int().nonnegative(),
+  completion_tokens: z.number().int().nonnegative(),
+  total_tokens: z.number().int().nonnegative(),
+})
+export type Usage = z.infer<typeof usage>
+
+/** Milliseconds from the request's arrival. */
+export const callTimings = z.object({
+  firstByteMs: z.number().nullable(),
+  totalMs: z.number(),
+})
+export type CallTimings = z.infer<typeof callTimings>
+
+/** One choice of a reply (`n > 1` gives several). */
+export const callReply = z.object({
+  index: z.number().int().nonnegative(),
+  /** Canonical node of the reply under the call's prompt, hex. */
+  node: z.string(),
+  finishReason: z.string().nullable(),
+  message: chatMessage,
+})
+export type CallReply = z.infer<typeof callReply>
+
+/** A call with its conversation read back from the tree. */
+export const capturedCall = z.object({
+  id: z.string(),
+  task: z.string(),
+  session: z.string(),
+  /** The call whose reply this one's prompt goes on from; null where a branch starts. */
+  parent: z.string().nullable(),
+  dialect: z.string(),
+  startedAt: z.number(),
+  status: callStatus,
+  httpStatus: z.number().int().nullable(),
+  stream: z.boolean(),
+  modelAsked: z.string(),
+  modelAnswered: z.string().nullable(),
+  servedBy: z.string(),
+  usage: usage.nullable(),
+  timings: callTimings,
+  error: z.string().nullable(),
+  /** Canonical node of the prompt, hex: equal for equal conversations, whatever the session. */
+  promptNode: z.string(),
+  messages: z.array(chatMessage),
+  tools: z.array(toolDefinition),
+  replies: z.array(callReply),
+})
+export type CapturedCall = z.infer<typeof capturedCall>
+
+/** A call as a list shows it: no conversation is read for it. */
+export const callSummary = capturedCall.omit({ messages: true, tools: true, replies: true })
+export type CallSummary = z.infer<typeof callSummary>
+
+/** Why a reply may not be learnt from, or null when it may. */
+export function untrainableReason(call: Pick<CapturedCall, 'status'>, reply: CallReply): string | null {
+  if (call.status !== 'complete') return call.status
+  if (reply.finishReason === 'length') return 'length'
+  if (reply.finishReason === 'content_filter') return 'content_filter'
+  if (typeof reply.message.refusal === 'string' && reply.message.refusal !== '') return 'refusal'
+  return null
+}

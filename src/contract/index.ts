@@ -1,0 +1,13 @@
+/** The domain: one zod schema a noun, its type beside it. Nothing here does anything. */
+export * from './call.ts'
+export * from './dataset.ts'
+export * from './evaluation.ts'
+export * from './judging.ts'
+export * from './message.ts'
+export * from './route.ts'
+export * from './run.ts'
+export * from './task.ts'
+export * from './train-config.ts'
+export * from './trajectory.ts'
+export * from './upstream.ts'
+export * from './verdict.ts'
