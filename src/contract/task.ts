@@ -5,7 +5,10 @@ import { trainConfig } from './train-config.ts'
 /** The name is part of URLs and file names. */
 export const taskName = z
   .string()
-  .regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, 'a task name is 1 to 64 of a-z, 0-9, ".", "_", "-", starting with a letter or digit')
+  .regex(
+    /^[a-z0-9][a-z0-9._-]{0,63}$/,
+    'a task name is 1 to 64 of a-z, 0-9, ".", "_", "-", starting with a letter or digit',
+  )
 
 /** The task of calls that name none. */
 export const defaultTask = 'default'

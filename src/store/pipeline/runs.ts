@@ -1,0 +1,73 @@
+import type { Kysely, Selectable } from 'kysely'
+import { type RunRecord, runRecord } from '../../contract/run.ts'
+import type { PipelineSchema } from './schema.ts'
+
+export class RunRepository {
+  readonly #db: Kysely<PipelineSchema>
+
+  constructor(db: Kysely<PipelineSchema>) {
+    this.#db = db
+  }
+
+  async start(run: { id: string; task: string; stage: string; pid: number }): Promise<void> {
+    await this.#db
+      .insertInto('runs')
+      .values({
+        ...run,
+        state: 'running',
+        started_at: Date.now(),
+        finished_at: null,
+        error: null,
+        version: null,
+        report_path: null,
+      })
+      .execute()
+  }
+
+  async update(
+    id: string,
+    change: Partial<Pick<RunRecord, 'state' | 'stage' | 'error' | 'version' | 'reportPath' | 'finishedAt'>>,
+  ): Promise<void> {
+    const { reportPath, finishedAt, ...same } = change
+    await this.#db
+      .updateTable('runs')
+      .set({
+        ...same,
+        ...(reportPath === undefined ? {} : { report_path: reportPath }),
+        ...(finishedAt === undefined ? {} : { finished_at: finishedAt }),
+      })
+      .where('id', '=', id)
+      .execute()
+  }
+
+  /** Newest first. */
+  async list(task: string | null, limit: number): Promise<RunRecord[]> {
+    let query = this.#db.selectFrom('runs').selectAll().orderBy('id', 'desc').limit(limit)
+    if (task !== null) query = query.where('task', '=', task)
+    return (await query.execute()).map(toRecord)
+  }
+
+  /** Runs that say they are running, with the process that said so. */
+  async running(task: string): Promise<{ id: string; pid: number }[]> {
+    return await this.#db
+      .selectFrom('runs')
+      .select(['id', 'pid'])
+      .where('task', '=', task)
+      .where('state', '=', 'running')
+      .execute()
+  }
+}
+
+function toRecord(row: Selectable<PipelineSchema['runs']>): RunRecord {
+  return runRecord.parse({
+    id: row.id,
+    task: row.task,
+    state: row.state,
+    stage: row.stage,
+    startedAt: row.started_at,
+    finishedAt: row.finished_at,
+    error: row.error,
+    version: row.version,
+    reportPath: row.report_path,
+  })
+}

@@ -1,0 +1,57 @@
+/** Tables of pipeline.db: tasks, what was decided about them, and what was made for them. JSON columns hold contract nouns. */
+import type { Generated } from 'kysely'
+
+export interface PipelineSchema {
+  tasks: { name: string; created_at: number; config: string }
+  task_references: { task: string; kind: 'input' | 'messages'; match: string; answer: string }
+  verdicts: { id: string; task: string; verdict: string }
+  stages: {
+    key: string
+    task: string
+    name: string
+    finished_at: number
+    took_ms: number
+    output: string
+  }
+  stage_events: {
+    id: Generated<number>
+    run: string
+    name: string
+    key: string
+    event: 'started' | 'finished' | 'reused'
+    at: number
+  }
+  runs: {
+    id: string
+    task: string
+    state: string
+    stage: string
+    pid: number
+    started_at: number
+    finished_at: number | null
+    error: string | null
+    version: string | null
+    report_path: string | null
+  }
+  model_versions: {
+    task: string
+    number: number
+    source_key: string
+    base_model: string
+    adapter_path: string
+    adapter_hash: string
+    serving_hash: string
+    created_at: number
+    promoted: number
+    sentence: string
+  }
+  route_events: {
+    id: Generated<number>
+    task: string
+    state: string
+    version: string | null
+    reason: string
+    source_key: string | null
+    at: number
+  }
+}
