@@ -1,0 +1,62 @@
+import type { LlamaConfig } from './model-config.ts'
+
+export interface LlamaTensorName {
+  /** The name in Hugging Face's checkpoints. */
+  readonly name: string
+  readonly shape: readonly number[]
+  /** Number of heads whose rows llama.cpp's converter interleaved for its own rope. */
+  readonly permutedHeads?: number
+}
+
+/**
+ * Every tensor of a Llama-family GGUF file: its name there → its name and shape in Hugging Face's layout.
+ */
+export function llamaTensorNames(config: LlamaConfig): Map<string, LlamaTensorName> {
+  const { hidden_size, intermediate_size, num_attention_heads, num_key_value_heads, head_dim, vocab_size } =
+    config
+  const queries = num_attention_heads * head_dim
+  const keys = num_key_value_heads * head_dim
+  const names = new Map<string, LlamaTensorName>([
+    ['token_embd.weight', { name: 'model.embed_tokens.weight', shape: [vocab_size, hidden_size] }],
+    ['output_norm.weight', { name: 'model.norm.weight', shape: [hidden_size] }],
+  ])
+  if (!config.tie_word_embeddings)
+    names.set('output.weight', { name: 'lm_head.weight', shape: [vocab_size, hidden_size] })
+  for (let i = 0; i < config.num_hidden_layers; i++) {
+    const add = (from: string, to: string, shape: readonly number[], permutedHeads?: number): void => {
+      const name = `model.layers.${i}.${to}.weight`
+      names.set(`blk.${i}.${from}.weight`, { name, shape, ...(permutedHeads && { permutedHeads }) })
+    }
+    add('attn_norm', 'input_layernorm', [hidden_size])
+    add('attn_q', 'self_attn.q_proj', [queries, hidden_size], num_attention_heads)
+    add('attn_k', 'self_attn.k_proj', [keys, hidden_size], num_key_value_heads)
+    add('attn_v', 'self_attn.v_proj', [keys, hidden_size])
+    add('attn_output', 'self_attn.o_proj', [hidden_size, queries])
+    add('ffn_norm', 'post_attention_layernorm', [hidden_size])
+    add('ffn_gate', 'mlp.gate_proj', [intermediate_size, hidden_size])
+    add('ffn_up', 'mlp.up_proj', [intermediate_size, hidden_size])
+    add('ffn_down', 'mlp.down_proj', [hidden_size, intermediate_size])
+  }
+  return names
+}
+
+/**
+ * Undoes the row order of `convert_hf_to_gguf.py`: within a head of D rows, the file's rows 2i and 2i+1 are
+ * the rows i and i + D/2 that the rotate-half form of rope expects.
+ * @param data (heads · D, columns), row-major
+ */
+export function unpermuteRows(
+  data: Float32Array<ArrayBuffer>,
+  rows: number,
+  heads: number,
+): Float32Array<ArrayBuffer> {
+  const columns = data.length / rows
+  const headRows = rows / heads
+  const out = new Float32Array(data.length)
+  for (let row = 0; row < rows; row++) {
+    const inHead = row % headRows
+    const target = row - inHead + (inHead >> 1) + (inHead & 1) * (headRows / 2)
+    out.set(data.subarray(row * columns, (row + 1) * columns), target * columns)
+  }
+  return out
+}
