@@ -1,0 +1,169 @@
+/**
+ * Values that requests name and answers copy. The pools are disjoint by construction: numbers by their
+ * remainder mod 3 (0 train, 1 heldout, 2 fresh), names by separate lists.
+ */
+import { between, pick, type Random } from './random.ts'
+import { type SlotName, type Split, splits } from './wordings/wording.ts'
+
+const cities: Record<Split, readonly string[]> = {
+  train: [
+    'Lisbon',
+    'Vienna',
+    'Hamburg',
+    'Dublin',
+    'Chicago',
+    'Boston',
+    'Leeds',
+    'Geneva',
+    'Prague',
+    'Oslo',
+    'Denver',
+    'Seattle',
+    'Lyon',
+    'Turin',
+    'Warsaw',
+    'Bristol',
+    'Munich',
+    'Atlanta',
+    'Toronto',
+    'Perth',
+  ],
+  heldout: [
+    'Madrid',
+    'Berlin',
+    'Glasgow',
+    'Houston',
+    'Milan',
+    'Athens',
+    'Portland',
+    'Zurich',
+    'Cardiff',
+    'Dallas',
+    'Helsinki',
+    'Brussels',
+  ],
+  fresh: ['Rome', 'Paris', 'Oxford', 'Phoenix', 'Sydney', 'Cologne', 'Naples', 'Austin'],
+}
+
+const brands: Record<Split, readonly string[]> = {
+  train: [
+    'Nova',
+    'Orion',
+    'Delta',
+    'Atlas',
+    'Luna',
+    'Titan',
+    'Echo',
+    'Falcon',
+    'Vista',
+    'Pearl',
+    'Comet',
+    'Sierra',
+    'Arrow',
+    'Breeze',
+    'Summit',
+    'Pilot',
+  ],
+  heldout: ['Apollo', 'Eagle', 'Harbor', 'Phoenix', 'Zenith', 'Ranger', 'Coral', 'Storm', 'Maple', 'Crown'],
+  fresh: ['Aurora', 'Tiger', 'Meadow', 'Rocket', 'Cedar', 'Dragon', 'Ocean', 'Spark'],
+}
+
+const goods: readonly string[] = [
+  'lamp',
+  'kettle',
+  'backpack',
+  'speaker',
+  'toaster',
+  'desk',
+  'chair',
+  'heater',
+  'tent',
+  'camera',
+  'bike',
+  'fan',
+]
+
+const firstNames: Record<Split, readonly string[]> = {
+  train: [
+    'maria',
+    'john',
+    'anna',
+    'peter',
+    'susan',
+    'david',
+    'laura',
+    'mark',
+    'julia',
+    'frank',
+    'emma',
+    'paul',
+  ],
+  heldout: ['sarah', 'thomas', 'linda', 'kevin', 'nina', 'robert', 'alice', 'martin'],
+  fresh: ['daniel', 'karen', 'simon', 'helen', 'victor', 'rosa'],
+}
+
+const lastNames: Record<Split, readonly string[]> = {
+  train: ['lopez', 'smith', 'fischer', 'brown', 'rossi', 'young', 'king', 'moore', 'hill', 'stone'],
+  heldout: ['baker', 'green', 'weber', 'white', 'costa', 'wood', 'lane'],
+  fresh: ['carter', 'klein', 'black', 'silva', 'field'],
+}
+
+const mailHosts: readonly string[] = ['mail.com', 'inbox.org', 'post.net']
+
+const months: readonly string[] = [
+  'January',
+  'February',
+  'March',
+  'April',
+  'May',
+  'June',
+  'July',
+  'August',
+  'September',
+  'October',
+  'November',
+  'December',
+]
+
+/** What a value looks like in running text, as the source of a regular expression. */
+export const slotPatterns: Readonly<Record<SlotName, string>> = {
+  order: '[A-Z]-\\d{5}',
+  city: '[A-Z][a-z]+(?: [A-Z][a-z]+)*',
+  date: `\\d{1,2} (?:${months.join('|')})`,
+  amount: '\\$\\d+\\.\\d{2}',
+  email: '[\\w.+-]+@[\\w-]+(?:\\.[\\w-]+)+',
+  product: '[A-Z][a-z]+(?: [a-z]+)+',
+}
+
+/** A value of the split's pool. */
+export function drawValue(slot: SlotName, split: Split, random: Random): string {
+  switch (slot) {
+    case 'order': {
+      const letter = String.fromCharCode(65 + between(random, 0, 25))
+      return `${letter}-${drawNumber(10_000, 99_999, split, random)}`
+    }
+    case 'amount': {
+      const cents = drawNumber(500, 39_999, split, random)
+      return `$${Math.floor(cents / 100)}.${String(cents % 100).padStart(2, '0')}`
+    }
+    case 'date':
+      return `${drawNumber(1, 28, split, random)} ${pick(random, months)}`
+    case 'city':
+      return pick(random, cities[split])
+    case 'product':
+      return `${pick(random, brands[split])} ${pick(random, goods)}`
+    case 'email': {
+      const name = `${pick(random, firstNames[split])}.${pick(random, lastNames[split])}`
+      return `${name}@${pick(random, mailHosts)}`
+    }
+  }
+}
+
+/** A number in [low, high] that belongs to the split. */
+function drawNumber(low: number, high: number, split: Split, random: Random): number {
+  const remainder = splits.indexOf(split)
+  for (;;) {
+    const number = between(random, low, high)
+    if (number % splits.length === remainder) return number
+  }
+}

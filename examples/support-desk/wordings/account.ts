@@ -1,0 +1,185 @@
+/** What customers ask about their account and their data. */
+import type { Outcome } from './wording.ts'
+
+export const accountOutcomes: readonly Outcome[] = [
+  {
+    name: 'email.change',
+    slots: ['email'],
+    confusedWith: 'newsletter.stop',
+    asked: {
+      train: [
+        'Please change my e-mail to {email}.',
+        'My new email is {email}',
+        'I have a new mail address, {email}, can you update it?',
+        'use {email} for my account from now on',
+        'Update my account email to {email}',
+        "I don't use the old mail anymore, switch it to {email}",
+        'Could you replace the email on my profile with {email}?',
+        'Set {email} as my contact email please',
+      ],
+      heldout: [
+        'I got a new e-mail: {email}, please update my profile.',
+        'Can you switch my account over to {email}?',
+        'Change the mail on file, it should be {email}',
+        'my contact email has changed to {email}',
+      ],
+      fresh: [
+        'Please put {email} into my profile as the new mail',
+        'the email of my account should be {email} now',
+      ],
+    },
+    bare: {
+      train: [
+        'I need to change my e-mail.',
+        'can I update the email of my account?',
+        'My mail address is out of date',
+      ],
+      heldout: ['I have a new e-mail address.', 'how can I switch my account email'],
+      fresh: ["I'd like to change the email on my profile"],
+    },
+  },
+  {
+    name: 'newsletter.stop',
+    slots: ['email'],
+    confusedWith: 'email.change',
+    asked: {
+      train: [
+        'Please unsubscribe {email} from the newsletter.',
+        'Stop sending me ads to {email}',
+        'No more newsletters to {email}, please',
+        'Take {email} off your mailing list',
+        'I get too much marketing mail at {email}, please stop',
+        'remove {email} from the newsletter',
+        'I want to opt out of promotions, my mail is {email}',
+        'your weekly newsletter keeps coming to {email}, unsubscribe me',
+      ],
+      heldout: [
+        'Unsubscribe me, {email} gets too many ads.',
+        'Please remove {email} from that mailing list of yours',
+        "I'm tired of the marketing newsletter at {email}",
+        'stop all promotions to {email}',
+      ],
+      fresh: ['I want no newsletter at {email} any more', 'take me off the mailing list, I am {email}'],
+    },
+  },
+  {
+    name: 'password.reset',
+    slots: [],
+    confusedWith: 'login.code',
+    asked: {
+      train: [
+        'I forgot my password.',
+        'How can I reset my password?',
+        "can't log in, the password is wrong",
+        'Please send me a link for a new password',
+        "My password doesn't work any more",
+        'I need to set a new password for my account',
+        'The reset link for my password has expired',
+        "locked out, I don't remember my password",
+      ],
+      heldout: [
+        "I don't know my password any longer.",
+        'Could you reset the password of my account?',
+        'The password I use is not accepted, I need a new one',
+        'forgot the password again, please send a link',
+      ],
+      fresh: ['Please help me reset a lost password', 'my account says the password is wrong'],
+    },
+  },
+  {
+    name: 'login.code',
+    slots: [],
+    confusedWith: 'password.reset',
+    asked: {
+      train: [
+        "I'm not getting the login code on my phone.",
+        'The verification code never arrives',
+        "No text message with the code, I can't sign in",
+        'where is the security code you send by SMS?',
+        'Your app wants a six digit code but none comes',
+        'The code from the SMS is always invalid',
+        'I have a new phone number and the sign-in code goes to the old one',
+        "two factor code doesn't come through",
+      ],
+      heldout: [
+        'I never receive the SMS code.',
+        'Sign in asks for a verification code but my phone gets nothing',
+        'still waiting for the six digit security code',
+        'The login code you text me is not valid',
+      ],
+      fresh: ['The SMS with my login code does not come', 'no verification code on my phone again'],
+    },
+  },
+  {
+    name: 'account.delete',
+    slots: [],
+    confusedWith: 'data.export',
+    asked: {
+      train: [
+        'Please delete my account.',
+        'I want to close my account for good',
+        'How do I remove my profile?',
+        'erase my account and everything in it',
+        "I don't shop here anymore, close the account",
+        'Get rid of my customer account please',
+        "I'd like my account deleted",
+        'Can you permanently remove me as a customer?',
+      ],
+      heldout: [
+        'Close my profile and delete it for good.',
+        'How can I have my customer account erased?',
+        'I no longer want an account with you, remove it',
+        'please shut down and close my account permanently',
+      ],
+      fresh: ['My account can be deleted, I am leaving', 'delete my customer profile'],
+    },
+  },
+  {
+    name: 'data.export',
+    slots: [],
+    confusedWith: 'account.delete',
+    asked: {
+      train: [
+        'I want a copy of my personal data.',
+        'What data do you store about me? Please send it.',
+        'Please export all my data',
+        'Under GDPR I request my personal information',
+        'How can I download the data you have on me?',
+        'send me everything you know about me',
+        'I need a file with all data of mine',
+        'Request: a copy of all information you hold on me',
+      ],
+      heldout: [
+        'Could I get an export of the data you hold about me?',
+        'This is a GDPR request, I want to see my personal data',
+        'please send a copy of all my information',
+        'Which personal data of mine do you have? I want to download it',
+      ],
+      fresh: ['Please send me my personal data as a file', 'I ask for an export of what you store about me'],
+    },
+  },
+  {
+    name: 'agent.handoff',
+    slots: [],
+    confusedWith: 'login.code',
+    asked: {
+      train: [
+        'I want to talk to a human.',
+        'Can I speak to a real person?',
+        'connect me with an agent',
+        'Please put me through to someone',
+        "I don't want a bot, give me a person",
+        'Is there a phone number where I can talk to someone?',
+        'let me chat with an employee',
+        'Could a human look at this please',
+      ],
+      heldout: [
+        "I'd like to speak with a human agent.",
+        'Put me through to a real person please',
+        'no bots, I need to talk to someone',
+        'Can an employee of yours chat with me?',
+      ],
+      fresh: ['May I talk to a person instead of a bot?', 'get me a human please'],
+    },
+  },
+]

@@ -1,0 +1,206 @@
+/** What customers ask about paying and being paid back. */
+import type { Outcome } from './wording.ts'
+
+export const moneyOutcomes: readonly Outcome[] = [
+  {
+    name: 'refund.status',
+    slots: ['order'],
+    confusedWith: 'order.invoice',
+    asked: {
+      train: [
+        'When will I get my refund for {order}?',
+        'Still no refund for {order}',
+        'Where is my money for {order}? You promised to pay it back.',
+        "I returned {order} weeks ago and the refund isn't here",
+        'has the refund for {order} been sent?',
+        'Waiting for my money back on {order}',
+        'What is the status of the refund on order {order}?',
+        'how long does the refund of {order} take',
+      ],
+      heldout: [
+        'My refund for {order} never showed up.',
+        'When do I see the money back for order {order}?',
+        'You got {order} back a while ago, what about my refund?',
+        'could you check the refund on {order}? Nothing on my account yet',
+      ],
+      fresh: ['Did you send the refund for order {order}?', "the money for {order} isn't back yet"],
+    },
+    bare: {
+      train: ['Where is my refund?', "I'm still waiting for my money back", 'when does my refund come'],
+      heldout: ['My refund has not arrived.', 'When do I get the money back?'],
+      fresh: ['I still have no refund'],
+    },
+    carried: {
+      train: [
+        'When do I get the money back for it?',
+        'And the refund?',
+        'how long will the refund take then?',
+        'Has the refund for it been sent?',
+      ],
+      heldout: ['What about the refund for it?', 'and when is my money back'],
+      fresh: ['will there be a refund for it soon?'],
+    },
+  },
+  {
+    name: 'order.invoice',
+    slots: ['order'],
+    confusedWith: 'refund.status',
+    asked: {
+      train: [
+        'I need an invoice for order {order}.',
+        'Can you send me the receipt for {order}?',
+        'please email the bill for {order}',
+        'Our accountant needs the invoice of {order}',
+        'Where can I download the receipt of order {order}?',
+        'There was no invoice in the box of {order}',
+        'A VAT invoice for {order} would be great',
+        'could I have the paper bill of {order} for my taxes',
+      ],
+      heldout: [
+        'For my taxes I need the receipt of {order}.',
+        'Please send over the invoice that goes with {order}',
+        'How do I download a bill for order {order}?',
+        'accounting is asking me for an invoice on {order}',
+      ],
+      fresh: [
+        'Our office lost the invoice of {order}, could you resend it?',
+        'is there a receipt for {order}?',
+      ],
+    },
+    bare: {
+      train: ['I need an invoice.', 'Can I get a receipt for my order?', 'please send me the bill'],
+      heldout: ['Could you send me an invoice?', 'where do I find the receipt for my order'],
+      fresh: ['I would like an invoice for a purchase'],
+    },
+    carried: {
+      train: [
+        'Can I have the invoice for it too?',
+        'and please send the receipt',
+        'I also need a bill for that order',
+        'Send me the invoice as well please',
+      ],
+      heldout: ['Please add the receipt for it.', 'could I also get its invoice'],
+      fresh: ['I need the invoice for that one too'],
+    },
+  },
+  {
+    name: 'charge.dispute',
+    slots: ['amount'],
+    confusedWith: 'payment.methods',
+    asked: {
+      train: [
+        'I was charged {amount} twice.',
+        "There's a charge of {amount} on my card that I don't know",
+        'Why did you take {amount} from my account?',
+        'you billed me {amount} two times',
+        'I never agreed to pay {amount}, please check this charge',
+        'Your shop debited {amount} from my card by mistake',
+        'Double payment! {amount} went off twice',
+        'My bank statement shows {amount} from you and I bought nothing',
+      ],
+      heldout: [
+        '{amount} was taken from my card two times.',
+        "What is this charge of {amount}? I didn't buy anything",
+        'You charged my account {amount} by mistake',
+        'I see a double charge for {amount} on my statement',
+      ],
+      fresh: ['{amount} left my bank account twice', "please explain the charge of {amount}, it's not mine"],
+    },
+  },
+  {
+    name: 'shipping.cost',
+    slots: ['city'],
+    confusedWith: 'store.hours',
+    asked: {
+      train: [
+        'How much is shipping to {city}?',
+        'What does delivery to {city} cost?',
+        'Is shipping to {city} free?',
+        'shipping fee for {city}?',
+        'Do you charge for sending a parcel to {city}?',
+        'What would I pay for postage to {city}',
+        'I live in {city}, what are the shipping costs?',
+        'Price of a delivery to {city} please',
+      ],
+      heldout: [
+        "What's the shipping fee to {city}?",
+        'Do I have to pay for delivery to {city}?',
+        "I'm in {city}, how much do you take for postage?",
+        'tell me the cost of shipping something to {city}',
+      ],
+      fresh: ['What do you charge for shipping to {city}?', 'is delivery to {city} free of cost'],
+    },
+  },
+  {
+    name: 'payment.methods',
+    slots: [],
+    confusedWith: 'giftcard.balance',
+    asked: {
+      train: [
+        'Can I pay with PayPal?',
+        'Which payment methods do you take?',
+        'Do you accept credit cards?',
+        'is it possible to pay in instalments',
+        'Can I pay by bank transfer?',
+        'What ways are there to pay?',
+        'Do you take American Express?',
+        "I'd like to pay with Apple Pay, does that work?",
+      ],
+      heldout: [
+        'What payment options do you have?',
+        'Is paying with a credit card possible?',
+        'Do you accept Google Pay or PayPal?',
+        'could I pay by instalments',
+      ],
+      fresh: ['How can I pay in your shop?', 'do you take payment by bank card'],
+    },
+  },
+  {
+    name: 'giftcard.balance',
+    slots: [],
+    confusedWith: 'student.discount',
+    asked: {
+      train: [
+        'How much is left on my gift card?',
+        'What is the balance of my gift card?',
+        'check my gift card please',
+        'Can I see what my voucher is still worth?',
+        'I have an old gift voucher, is there money on it?',
+        'Is there anything left on the gift card from my aunt?',
+        'gift card balance?',
+        'How do I look up the value of a gift card',
+      ],
+      heldout: [
+        "I'd like to know the balance on a gift card.",
+        'Is my gift voucher still worth anything?',
+        'how much money does my gift card have on it',
+        "Could you look up what's left on my voucher?",
+      ],
+      fresh: ['Is any money left on this gift card?', 'what is my gift voucher worth'],
+    },
+  },
+  {
+    name: 'student.discount',
+    slots: [],
+    confusedWith: 'payment.methods',
+    asked: {
+      train: [
+        'Do you have a student discount?',
+        "I'm a student, is there a discount for me?",
+        'Is it cheaper for students?',
+        'student price?',
+        'What percentage off do students get?',
+        "I'm at university, can I get a reduced price?",
+        "How do I prove that I'm a student for the discount?",
+        'Any deals for students at the moment',
+      ],
+      heldout: [
+        'Is there a discount for university students?',
+        'As a student, do I get anything off?',
+        "what's the student price with you",
+        'I go to university. Do you have cheaper prices for students?',
+      ],
+      fresh: ['Does a student get a lower price here?', 'how big is the discount for students'],
+    },
+  },
+]
