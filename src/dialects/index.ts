@@ -1,0 +1,20 @@
+/** The wire formats that Shadow reads, in the order in which they are asked whether a path is theirs. */
+import { chat } from './chat.ts'
+import type { Dialect } from './dialect.ts'
+
+export type {
+  CanonicalMessage,
+  CanonicalWalk,
+  Dialect,
+  SplitReply,
+  SplitRequest,
+  StreamAssembler,
+} from './dialect.ts'
+export { chat }
+
+export const dialects: readonly Dialect[] = [chat]
+
+/** The dialect whose calls are kept under this path; undefined for what is passed through uncaptured. */
+export function dialectOf(method: string, path: string): Dialect | undefined {
+  return dialects.find((dialect) => dialect.recognises(method, path))
+}
