@@ -1,0 +1,35 @@
+/**
+ * What a chat template is shown. The shape is the part of OpenAI's chat messages that templates read, so
+ * messages of the chat dialect can be handed in as they are.
+ */
+export interface TemplateMessage {
+  readonly role: string
+  /** Parts are joined by their text; null and absent are ''. */
+  readonly content?: string | readonly { readonly text?: string | undefined }[] | null | undefined
+  /** `arguments` is JSON text. */
+  readonly tool_calls?:
+    | readonly { readonly function: { readonly name: string; readonly arguments: string } }[]
+    | null
+    | undefined
+}
+
+export interface TemplateTool {
+  readonly type: string
+  readonly function?:
+    | {
+        readonly name: string
+        readonly description?: string | undefined
+        readonly parameters?: Record<string, unknown> | undefined
+      }
+    | undefined
+}
+
+/**
+ * The rules that make a message plain before any template sees it: content is a string, the role
+ * `developer` is `system`.
+ */
+export function plainMessage(message: TemplateMessage): TemplateMessage & { readonly content: string } {
+  const { content } = message
+  const text = typeof content === 'string' ? content : (content ?? []).map((part) => part.text ?? '').join('')
+  return { ...message, role: message.role === 'developer' ? 'system' : message.role, content: text }
+}
