@@ -1,4 +1,5 @@
 /** The domain: one zod schema a noun, its type beside it. Nothing here does anything. */
+export * from './api.ts'
 export * from './call.ts'
 export * from './dataset.ts'
 export * from './evaluation.ts'

@@ -1,5 +1,6 @@
 /** One `shadow run`: its stages, and the training inside it. */
 import { z } from 'zod'
+import { servePolicy } from './task.ts'
 
 export const stageName = z.enum([
   'collect',
@@ -56,6 +57,8 @@ export const modelVersion = z.object({
   /** Folder in PEFT's format, relative to SHADOW_HOME. */
   adapterPath: z.string(),
   adapterHash: z.string(),
+  /** How it was evaluated, and therefore how it serves. */
+  servePolicy,
   servingHash: z.string(),
   createdAt: z.number(),
   promoted: z.boolean(),

@@ -1,0 +1,59 @@
+import { Command } from 'commander'
+import pino from 'pino'
+import { ShadowError } from '../../lib/error.ts'
+import { createApi } from '../../http/api.ts'
+import { serve } from '../../ops/serve.ts'
+import { openWorkspace } from '../../ops/workspace.ts'
+
+export function serveCommand(): Command {
+  return new Command('serve')
+    .description('run the proxy: point your agent at it with OPENAI_BASE_URL=http://127.0.0.1:8327/v1')
+    .option('--upstream <url>', 'base URL of the frontier, with its /v1 (or SHADOW_UPSTREAM)')
+    .option('--port <port>', 'port to listen on', parsePort, 8327)
+    .option('--log-level <level>', 'error, warn, info or debug', 'info')
+    .action(async (options: { upstream?: string; port: number; logLevel: string }) => {
+      const log = pino({ level: options.logLevel, base: null }, pino.destination(2))
+      await using workspace = await openWorkspace()
+      const server = await serve(workspace, {
+        host: '127.0.0.1',
+        port: options.port,
+        upstream: {
+          baseUrl: upstreamUrl(options.upstream ?? process.env['SHADOW_UPSTREAM']),
+          apiKey: process.env['SHADOW_UPSTREAM_KEY'] ?? null,
+        },
+        log,
+        api: createApi,
+      })
+      process.stdout.write(`shadow listens on ${server.url}/v1 (stop with Ctrl-C)\n`)
+      await stopSignal()
+      await server.close()
+    })
+}
+
+function parsePort(text: string): number {
+  const port = Number(text)
+  if (Number.isInteger(port) && port >= 0 && port <= 65535) return port
+  throw new ShadowError('invalid_config', `"${text}" is no port.`, { hint: 'Use a number from 0 to 65535.' })
+}
+
+/** OPENAI_BASE_URL is never read: in an agent's shell it points at Shadow itself. */
+function upstreamUrl(text: string | undefined): string {
+  if (text === undefined || text === '') {
+    throw new ShadowError('invalid_config', 'Shadow needs to know which frontier it stands before.', {
+      hint: 'Give --upstream URL (for instance https://api.openai.com/v1) or set SHADOW_UPSTREAM.',
+    })
+  }
+  if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol)) {
+    throw new ShadowError('invalid_config', `"${text}" is no http(s) URL.`, {
+      hint: 'Give the base URL that the agent used before, for instance https://api.openai.com/v1.',
+    })
+  }
+  return text.replace(/\/+$/, '')
+}
+
+async function stopSignal(): Promise<void> {
+  await new Promise<void>((resolve) => {
+    process.once('SIGINT', () => resolve())
+    process.once('SIGTERM', () => resolve())
+  })
+}

@@ -1,0 +1,50 @@
+/** The `shadow` command: one file a command, each a thin face of an operation. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Command, CommanderError } from 'commander'
+import { z } from 'zod'
+import { packageRoot } from '../setup/paths.mjs'
+import { callsCommand } from './commands/calls.ts'
+import { doctorCommand } from './commands/doctor.ts'
+import { referencesCommand } from './commands/references.ts'
+import { routeCommand } from './commands/route.ts'
+import { runCommand } from './commands/run.ts'
+import { runsCommand } from './commands/runs.ts'
+import { serveCommand } from './commands/serve.ts'
+import { setupCommand } from './commands/setup.ts'
+import { tasksCommand } from './commands/tasks.ts'
+import { renderError } from './render-error.ts'
+
+const packageJson = z.object({ version: z.string(), description: z.string() })
+
+async function main(): Promise<void> {
+  const { version, description } = packageJson.parse(
+    JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')),
+  )
+  const program = new Command('shadow')
+    .description(description)
+    .version(version)
+    .showHelpAfterError('(--help lists what there is)')
+    .exitOverride()
+  program.addCommand(serveCommand())
+  program.addCommand(runCommand())
+  program.addCommand(tasksCommand())
+  program.addCommand(referencesCommand())
+  program.addCommand(routeCommand())
+  program.addCommand(callsCommand())
+  program.addCommand(runsCommand())
+  program.addCommand(doctorCommand())
+  program.addCommand(setupCommand())
+  await program.parseAsync()
+}
+
+try {
+  await main()
+} catch (error) {
+  // Commander has printed its own help or complaint already.
+  if (error instanceof CommanderError) process.exitCode = error.exitCode
+  else {
+    process.stderr.write(renderError(error))
+    process.exitCode = 1
+  }
+}

@@ -1,0 +1,13 @@
+/** The server's own API, under `/shadow/v1`. One schema for both sides of the wire. */
+import { z } from 'zod'
+import { routeState, versionName } from './route.ts'
+
+export const routeChange = z.strictObject({
+  state: routeState,
+  /** Needed for state `owned`. */
+  version: versionName.nullable(),
+  reason: z.string().min(1),
+  /** What caused the change, when it must not be done twice. */
+  sourceKey: z.string().optional(),
+})
+export type RouteChange = z.infer<typeof routeChange>

@@ -1,0 +1,166 @@
+/** `shadow run --task X`: the whole way from captured calls to a decision, stage by stage. */
+import { join } from 'node:path'
+import { ulid } from 'ulid'
+import type { Evaluation, GateDecision, StageName } from '../../contract/index.ts'
+import { messageOf, ShadowError } from '../../lib/error.ts'
+import { isAlive } from '../server-file.ts'
+import type { ProgressSink } from '../progress.ts'
+import { openCaptured, requireTask, type Workspace } from '../workspace.ts'
+import { collect } from './collect.ts'
+import { dataset } from './dataset.ts'
+import { evaluate } from './evaluate.ts'
+import { gate } from './gate.ts'
+import { group } from './group.ts'
+import { judge } from './judge.ts'
+import { promote, reportFiles } from './promote.ts'
+import { RunContext } from './run-context.ts'
+import { split } from './split.ts'
+import { type StageReport, StageRunner } from './stage.ts'
+import { tokenCounter } from './token-counter.ts'
+import { train } from './train.ts'
+
+export interface RunOptions {
+  task: string
+  /** The last stage to run. */
+  until: StageName
+  progress: ProgressSink
+  signal: AbortSignal
+}
+
+export interface RunResult {
+  runId: string
+  stages: readonly StageReport[]
+  /** Null when `until` came before the stage that makes it. */
+  datasetFolder: string | null
+  trainFolder: string | null
+  evaluation: Evaluation | null
+  heldOutPath: string | null
+  decision: GateDecision | null
+  version: string | null
+  promoted: boolean
+  reportHtml: string | null
+  reportMarkdown: string | null
+}
+
+/** @throws ShadowError unknown_task | no_calls | busy | whatever a stage throws; a rerun goes on from there */
+export async function run(workspace: Workspace, options: RunOptions): Promise<RunResult> {
+  const context = await openRun(workspace, options.task, options.signal)
+  await using _captured = context.captured
+  await refuseSecondRun(workspace, options.task)
+  const runId = ulid()
+  await workspace.pipeline.runs.start({ id: runId, task: options.task, stage: 'collect', pid: process.pid })
+  const stages = new StageRunner({
+    run: runId,
+    task: options.task,
+    home: workspace.home,
+    pipeline: workspace.pipeline,
+    progress: options.progress,
+  })
+  const result: RunResult = {
+    runId,
+    stages: stages.reports,
+    datasetFolder: null,
+    trainFolder: null,
+    evaluation: null,
+    heldOutPath: null,
+    decision: null,
+    version: null,
+    promoted: false,
+    reportHtml: null,
+    reportMarkdown: null,
+  }
+  try {
+    await runStages(context, stages, options.until, result)
+    await workspace.pipeline.runs.update(runId, {
+      state: 'succeeded',
+      finishedAt: Date.now(),
+      version: result.version,
+      reportPath: result.reportHtml,
+    })
+    return result
+  } catch (error) {
+    await workspace.pipeline.runs.update(runId, {
+      state: options.signal.aborted ? 'stopped' : 'failed',
+      finishedAt: Date.now(),
+      error: messageOf(error),
+    })
+    throw error
+  }
+}
+
+/** What a run, or the plan of one, starts from. @throws ShadowError unknown_task | no_calls */
+export async function openRun(workspace: Workspace, name: string, signal: AbortSignal): Promise<RunContext> {
+  const captured = await openCaptured(workspace)
+  const task = await requireTask(workspace, captured, name)
+  const calls = (await captured?.callsOfTask(name)) ?? []
+  if (captured === null || calls.length === 0) {
+    await captured?.[Symbol.asyncDispose]()
+    throw new ShadowError('no_calls', `Task ${name} has no calls yet.`, {
+      hint: `Run \`shadow serve\` and let the agent work with OPENAI_BASE_URL=http://127.0.0.1:8327/tasks/${name}/v1.`,
+    })
+  }
+  return new RunContext({
+    workspace,
+    captured,
+    task,
+    signal,
+    countTokens: await tokenCounter(task.config.baseModel),
+  })
+}
+
+async function runStages(
+  context: RunContext,
+  stages: StageRunner,
+  until: StageName,
+  result: RunResult,
+): Promise<void> {
+  const collected = await collect(context, stages)
+  if (until === 'collect') return
+  const divided = await split(context, stages, collected)
+  if (until === 'split') return
+  const grouped = await group(context, stages, divided)
+  if (until === 'group') return
+  const judged = await judge(context, stages, { split: divided, grouped })
+  if (until === 'judge') return
+  const rows = await dataset(context, stages, { split: divided, judged })
+  result.datasetFolder = rows.folder
+  if (until === 'dataset') return
+  const trained = await train(context, stages, rows)
+  result.trainFolder = trained.folder
+  if (until === 'train') return
+  const evaluated = await evaluate(context, stages, { dataset: rows, trained })
+  result.evaluation = evaluated.output.evaluation
+  result.heldOutPath = join(evaluated.folder, 'held-out.jsonl')
+  if (until === 'evaluate') return
+  const gated = await gate(context, stages, evaluated)
+  result.decision = gated.output
+  if (until === 'gate') return
+  const promoted = await promote(context, stages, {
+    collected,
+    judged,
+    dataset: rows,
+    trained,
+    evaluated,
+    gated,
+  })
+  result.version = promoted.output.version
+  result.promoted = promoted.output.promoted
+  result.reportHtml = join(promoted.folder, reportFiles.html)
+  result.reportMarkdown = join(promoted.folder, reportFiles.markdown)
+}
+
+/** Two runs of one task would write into each other's folders. One whose process is gone was killed. */
+async function refuseSecondRun(workspace: Workspace, task: string): Promise<void> {
+  for (const other of await workspace.pipeline.runs.running(task)) {
+    if (isAlive(other.pid)) {
+      throw new ShadowError('busy', `Task ${task} has a run under way: ${other.id} (process ${other.pid}).`, {
+        hint: 'Wait for it, or stop it with Ctrl-C; what it has finished is kept.',
+      })
+    }
+    await workspace.pipeline.runs.update(other.id, {
+      state: 'failed',
+      finishedAt: Date.now(),
+      error: 'its process was killed',
+    })
+  }
+}

@@ -1,0 +1,126 @@
+/** `shadow serve`: the capture proxy, the router's owned side and the API, composed. */
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import type { Hono } from 'hono'
+import type { Logger } from 'pino'
+import { createHttpUpstream } from '../../proxy/http-upstream.ts'
+import { createProxy } from '../../proxy/proxy.ts'
+import type { RouteChange } from '../contract/api.ts'
+import type { Route } from '../contract/route.ts'
+import { messageOf, ShadowError } from '../lib/error.ts'
+import { openCaptureStore } from '../store/capture/capture-store.ts'
+import { findBaseModel } from './models.ts'
+import { findServer, removeServerFile, writeServerFile } from './server-file.ts'
+import { OwnedServer } from './serving/owned-server.ts'
+import { RouteTable } from './serving/route-table.ts'
+import { TaskTable } from './serving/task-table.ts'
+import type { Workspace } from './workspace.ts'
+
+export interface ServeOptions {
+  host: string
+  port: number
+  upstream: { baseUrl: string; apiKey: string | null }
+  log: Logger
+  /** The server's own API, mounted beside the proxy; it is handed what may steer the server. */
+  api: (control: ServerControl) => Hono
+}
+
+export interface ServerControl {
+  readonly token: string
+  changeRoute(task: string, change: RouteChange): Promise<void>
+}
+
+export interface RunningServer {
+  readonly url: string
+  close(): Promise<void>
+}
+
+/** @throws ShadowError port_in_use | store_failed | conflict when a server runs in this home already */
+export async function serve(workspace: Workspace, options: ServeOptions): Promise<RunningServer> {
+  const { pipeline, home } = workspace
+  const { log } = options
+  const other = await findServer(home)
+  if (other !== null) {
+    throw new ShadowError('conflict', `A server runs in this home already: ${other.url} (process ${other.pid}).`, {
+      hint: 'Stop it first, or use another SHADOW_HOME.',
+    })
+  }
+  const store = await openCaptureStore(home)
+  const owned = new OwnedServer({
+    connect: (socketPath) =>
+      createHttpUpstream({ name: 'owned', baseUrl: 'http://engine/v1', socketPath }),
+    modelPath: (baseModel) => findBaseModel(baseModel),
+    log,
+  })
+  const prepare = async (routes: readonly Route[]): Promise<void> => {
+    for (const route of routes) if (route.state === 'owned') await makeReady(workspace, owned, route)
+  }
+  const routes = new RouteTable(pipeline, prepare, (error) =>
+    log.error({ error: messageOf(error) }, 'a changed route could not be made ready; the old one stays'),
+  )
+  const tasks = new TaskTable(pipeline)
+  await tasks.start()
+  // The frontier answers until the engine is up: a slow start must not keep the port closed.
+  const started = routes.start().catch((error: unknown) => {
+    log.error({ error: messageOf(error) }, 'the owned model is not ready; the frontier answers')
+  })
+
+  const token = randomBytes(24).toString('base64url')
+  const control: ServerControl = {
+    token,
+    async changeRoute(task, change) {
+      const { sourceKey, ...event } = change
+      if (change.state === 'owned') await makeReady(workspace, owned, { task, ...event })
+      await pipeline.routes.change({ task, ...event, ...(sourceKey === undefined ? {} : { sourceKey }) })
+      await routes.refresh()
+    },
+  }
+  const proxy = createProxy({
+    upstream: createHttpUpstream({
+      name: 'frontier',
+      baseUrl: options.upstream.baseUrl,
+      apiKey: options.upstream.apiKey,
+    }),
+    owned,
+    routes,
+    tasks,
+    store,
+    logger: log,
+    mount: options.api(control),
+  })
+  const close = async (): Promise<void> => {
+    routes.close()
+    tasks.close()
+    await removeServerFile(home)
+    await proxy.close()
+    await owned.close()
+    await started
+    await store.close()
+  }
+  try {
+    const { port } = await proxy.listen(options.port, options.host)
+    const url = `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}`
+    await writeServerFile(home, { pid: process.pid, url, token })
+    return { url, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function makeReady(
+  workspace: Workspace,
+  owned: OwnedServer,
+  route: Pick<Route, 'task' | 'version'>,
+): Promise<void> {
+  const number = Number(route.version?.split('@')[1])
+  const version = await workspace.pipeline.versions.find(route.task, number)
+  if (version === null || route.version === null) {
+    throw new ShadowError('not_found', `There is no version ${route.version ?? ''} of task ${route.task}.`)
+  }
+  await owned.ensure(version.baseModel, {
+    name: route.version,
+    adapterPath: join(workspace.home, version.adapterPath),
+    policy: version.servePolicy,
+  })
+}

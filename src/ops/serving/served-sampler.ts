@@ -1,0 +1,40 @@
+/** The serving child as the evaluation sees it: asked over its own HTTP interface, like live traffic. */
+import { Agent, fetch as undiciFetch } from 'undici'
+import { z } from 'zod'
+import { renderMessage } from '../../../judge/render.ts'
+import type { Sampler } from '../../contract/judging.ts'
+import { chatMessage } from '../../contract/message.ts'
+import { ShadowError } from '../../lib/error.ts'
+
+const completion = z.object({ choices: z.array(z.object({ message: chatMessage })).min(1) })
+
+/** @throws ShadowError engine_failed from `answer` when the child gives no message */
+export function servedSampler(socketPath: string, model: string, concurrency: number): Sampler {
+  // The evaluation waits in the child's queue, so neither headers nor body may time out.
+  const dispatcher = new Agent({ connect: { socketPath }, headersTimeout: 0, bodyTimeout: 0 })
+  return {
+    name: model,
+    // Twice the batch keeps it full while answers are on their way.
+    concurrency: 2 * concurrency,
+    async answer({ messages, tools, maxTokens }, signal) {
+      const reply = await undiciFetch('http://engine/v1/chat/completions', {
+        method: 'POST',
+        dispatcher,
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({
+          model,
+          messages,
+          ...(tools.length === 0 ? {} : { tools }),
+          ...(maxTokens === null ? {} : { max_tokens: maxTokens }),
+        }),
+        signal: signal ?? null,
+      })
+      const text = await reply.text()
+      const [choice] = reply.ok ? completion.parse(JSON.parse(text)).choices : []
+      if (choice === undefined) {
+        throw new ShadowError('engine_failed', `The serving process answered ${reply.status}: ${text.slice(0, 300)}`)
+      }
+      return renderMessage(choice.message)
+    },
+  }
+}

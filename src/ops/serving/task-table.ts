@@ -1,0 +1,38 @@
+/** The tasks' rules of recognition in memory, kept up with pipeline.db. */
+import type { Recognition } from '../../contract/task.ts'
+import type { PipelineStore } from '../../store/pipeline/pipeline-store.ts'
+
+const pollIntervalMs = 1_000
+
+export class TaskTable {
+  readonly #pipeline: PipelineStore
+  #rules: readonly { task: string; recognise: Recognition }[] = []
+  #timer: NodeJS.Timeout | null = null
+
+  constructor(pipeline: PipelineStore) {
+    this.#pipeline = pipeline
+  }
+
+  /** Tasks that recognise calls by what they hold, oldest first; the first that fits has the call. */
+  rules(): readonly { task: string; recognise: Recognition }[] {
+    return this.#rules
+  }
+
+  async start(): Promise<void> {
+    await this.#refresh()
+    this.#timer = setInterval(() => void this.#refresh().catch(() => {}), pollIntervalMs)
+    this.#timer.unref()
+  }
+
+  close(): void {
+    if (this.#timer !== null) clearInterval(this.#timer)
+  }
+
+  async #refresh(): Promise<void> {
+    const tasks = await this.#pipeline.tasks.list()
+    this.#rules = tasks
+      .filter(({ config }) => config.recognise.models.length > 0 || config.recognise.systemPrefix !== null)
+      .sort((a, b) => a.createdAt - b.createdAt)
+      .map(({ name, config }) => ({ task: name, recognise: config.recognise }))
+  }
+}

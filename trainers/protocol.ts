@@ -1,0 +1,34 @@
+/** What a run and its training child tell each other over the process channel. */
+import { z } from 'zod'
+import { trainMetric } from '../src/contract/run.ts'
+import { trainConfig } from '../src/contract/train-config.ts'
+
+export const trainJob = z.object({
+  modelPath: z.string(),
+  /** JSONL of DatasetRow. */
+  datasetPath: z.string(),
+  /** Content hash of the dataset, part of the fingerprint that a checkpoint must carry to be resumed. */
+  datasetHash: z.string(),
+  config: trainConfig,
+  /** Checkpoints live here until the training is done. */
+  workFolder: z.string(),
+  /** Receives the adapter in PEFT's format, and metrics.ndjson. */
+  outputFolder: z.string(),
+})
+export type TrainJob = z.infer<typeof trainJob>
+
+export const trainCommand = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('start'), job: trainJob }),
+  /** Finish the step under way, save, and end. */
+  z.object({ type: z.literal('stop') }),
+])
+export type TrainCommand = z.infer<typeof trainCommand>
+
+export const trainEvent = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('step'), totalSteps: z.number(), metric: trainMetric }),
+  z.object({ type: z.literal('note'), text: z.string() }),
+  z.object({ type: z.literal('done'), steps: z.number(), resumedFrom: z.number() }),
+  z.object({ type: z.literal('stopped'), step: z.number() }),
+  z.object({ type: z.literal('failed'), code: z.string(), message: z.string(), hint: z.string().nullable() }),
+])
+export type TrainEvent = z.infer<typeof trainEvent>
