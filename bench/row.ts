@@ -1,0 +1,45 @@
+/** One figure of a benchmark, as bench/results/*.json holds it. */
+export interface Row {
+  /** The text before the first dot names the benchmark. */
+  id: string
+  what: string
+  /** Null: it could not be measured, and `what` says why. */
+  value: number | null
+  unit: string
+  baseline: number | null
+  /** value / baseline, where there is one. */
+  ratio: number | null
+  /** What is asked for, as a person reads it. */
+  must: string | null
+  aim: string | null
+  /** Whether the figure meets `must`; true where nothing is asked for. */
+  ok: boolean
+}
+
+/** A row without a baseline. */
+export function figure(
+  id: string,
+  what: string,
+  value: number | null,
+  unit: string,
+  bound: { must?: string; aim?: string; ok?: boolean } = {},
+): Row {
+  return {
+    id,
+    what,
+    value,
+    unit,
+    baseline: null,
+    ratio: null,
+    must: bound.must ?? null,
+    aim: bound.aim ?? null,
+    ok: value !== null && (bound.ok ?? true),
+  }
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = Math.floor(sorted.length / 2)
+  const upper = sorted[middle] ?? Number.NaN
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2
+}
