@@ -2,14 +2,10 @@
  * How the stand-ins are wrong, on purpose and by seed. Both decisions are functions of content, so that
  * they do not depend on who asked first or how many asked at once.
  */
+import type { Said } from './chat-server.ts'
 import { actionLine, confusedAction } from './outcomes.ts'
 import { hashUnit } from './random.ts'
 import type { RuleBook } from './rule-book.ts'
-
-export interface Said {
-  readonly role: string
-  readonly text: string
-}
 
 /** Share of the frontier's answers that are those of the outcome it confuses with the right one. */
 export const frontierErrorRate = 0.15
