@@ -1,4 +1,4 @@
-/** The desk's outcomes, and the one line that says an outcome: `order.track order: A-48213`. */
+/** The desk's outcomes, and the one line that says an outcome: `track_order order: A-4821`. */
 import { accountOutcomes } from './wordings/account.ts'
 import { moneyOutcomes } from './wordings/money.ts'
 import { orderOutcomes } from './wordings/orders.ts'

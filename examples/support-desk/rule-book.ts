@@ -68,7 +68,7 @@ function readTurn(
 }
 
 function handoff(): Action {
-  return { outcome: outcomeNamed('agent.handoff'), values: {} }
+  return { outcome: outcomeNamed('human_agent'), values: {} }
 }
 
 /** The slot of the outcome that such a value can fill. */

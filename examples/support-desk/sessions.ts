@@ -34,11 +34,11 @@ const shares = {
   twoTurns: 0.24,
   threeTurns: 0.08,
   /** Of sessions with a second turn: those that forget a value first. */
-  bareStart: 0.2,
+  bareStart: 0.15,
   /** Of later turns: another wish about the same order, where there is one. */
-  carried: 0.45,
+  carried: 0.4,
   /** Of later turns: the value was wrong. */
-  corrected: 0.25,
+  corrected: 0.15,
   greeted: 0.4,
   closed: 0.25,
   typed: 0.12,

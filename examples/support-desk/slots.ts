@@ -5,129 +5,58 @@
 import { between, pick, type Random } from './random.ts'
 import { type SlotName, type Split, splits } from './wordings/wording.ts'
 
+/** Words of a list written as one text. */
+function words(text: string): string[] {
+  return text.split(' ')
+}
+
 const cities: Record<Split, readonly string[]> = {
-  train: [
-    'Lisbon',
-    'Vienna',
-    'Hamburg',
-    'Dublin',
-    'Chicago',
-    'Boston',
-    'Leeds',
-    'Geneva',
-    'Prague',
-    'Oslo',
-    'Denver',
-    'Seattle',
-    'Lyon',
-    'Turin',
-    'Warsaw',
-    'Bristol',
-    'Munich',
-    'Atlanta',
-    'Toronto',
-    'Perth',
-  ],
-  heldout: [
-    'Madrid',
-    'Berlin',
-    'Glasgow',
-    'Houston',
-    'Milan',
-    'Athens',
-    'Portland',
-    'Zurich',
-    'Cardiff',
-    'Dallas',
-    'Helsinki',
-    'Brussels',
-  ],
-  fresh: ['Rome', 'Paris', 'Oxford', 'Phoenix', 'Sydney', 'Cologne', 'Naples', 'Austin'],
+  train: words(
+    'Lisbon Vienna Hamburg Dublin Chicago Boston Leeds Geneva Prague Oslo Denver Seattle Lyon Turin Warsaw Bristol Munich Atlanta Toronto Perth',
+  ),
+  heldout: words(
+    'Madrid Berlin Glasgow Houston Milan Athens Portland Zurich Cardiff Dallas Helsinki Brussels',
+  ),
+  fresh: words('Rome Paris Oxford Phoenix Sydney Cologne Naples Austin'),
 }
 
 const brands: Record<Split, readonly string[]> = {
-  train: [
-    'Nova',
-    'Orion',
-    'Delta',
-    'Atlas',
-    'Luna',
-    'Titan',
-    'Echo',
-    'Falcon',
-    'Vista',
-    'Pearl',
-    'Comet',
-    'Sierra',
-    'Arrow',
-    'Breeze',
-    'Summit',
-    'Pilot',
-  ],
-  heldout: ['Apollo', 'Eagle', 'Harbor', 'Phoenix', 'Zenith', 'Ranger', 'Coral', 'Storm', 'Maple', 'Crown'],
-  fresh: ['Aurora', 'Tiger', 'Meadow', 'Rocket', 'Cedar', 'Dragon', 'Ocean', 'Spark'],
+  train: words(
+    'Nova Orion Delta Atlas Luna Titan Echo Falcon Vista Pearl Comet Sierra Arrow Breeze Summit Pilot',
+  ),
+  heldout: words('Apollo Eagle Harbor Beacon Zenith Ranger Coral Storm Maple Crown'),
+  fresh: words('Aurora Tiger Meadow Rocket Cedar Dragon Ocean Spark'),
 }
 
-const goods: readonly string[] = [
-  'lamp',
-  'kettle',
-  'backpack',
-  'speaker',
-  'toaster',
-  'desk',
-  'chair',
-  'heater',
-  'tent',
-  'camera',
-  'bike',
-  'fan',
-]
+const goods: readonly string[] = words(
+  'lamp blender printer radio clock kettle backpack speaker toaster desk chair heater tent camera bike fan',
+)
 
 const firstNames: Record<Split, readonly string[]> = {
-  train: [
-    'maria',
-    'john',
-    'anna',
-    'peter',
-    'susan',
-    'david',
-    'laura',
-    'mark',
-    'julia',
-    'frank',
-    'emma',
-    'paul',
-  ],
-  heldout: ['sarah', 'thomas', 'linda', 'kevin', 'nina', 'robert', 'alice', 'martin'],
-  fresh: ['daniel', 'karen', 'simon', 'helen', 'victor', 'rosa'],
+  train: words(
+    'maria lena oscar diana george ines walter olga felix ruth ivan carol hugo john anna peter susan david laura mark julia frank emma paul',
+  ),
+  heldout: words('sarah thomas linda kevin nina robert alice martin'),
+  fresh: words('daniel karen simon helen victor rosa'),
 }
 
 const lastNames: Record<Split, readonly string[]> = {
-  train: ['lopez', 'smith', 'fischer', 'brown', 'rossi', 'young', 'king', 'moore', 'hill', 'stone'],
-  heldout: ['baker', 'green', 'weber', 'white', 'costa', 'wood', 'lane'],
-  fresh: ['carter', 'klein', 'black', 'silva', 'field'],
+  train: words(
+    'lopez berg novak taylor marsh duval ortega smith fischer brown rossi young king moore hill stone',
+  ),
+  heldout: words('baker green weber white costa wood lane'),
+  fresh: words('carter klein black silva field'),
 }
 
-const mailHosts: readonly string[] = ['mail.com', 'inbox.org', 'post.net']
+const mailHosts: readonly string[] = words('mail.com inbox.org post.net')
 
-const months: readonly string[] = [
-  'January',
-  'February',
-  'March',
-  'April',
-  'May',
-  'June',
-  'July',
-  'August',
-  'September',
-  'October',
-  'November',
-  'December',
-]
+const months: readonly string[] = words(
+  'January February March April May June July August September October November December',
+)
 
 /** What a value looks like in running text, as the source of a regular expression. */
 export const slotPatterns: Readonly<Record<SlotName, string>> = {
-  order: '[A-Z]-\\d{5}',
+  order: '[A-Z]-\\d{4}',
   city: '[A-Z][a-z]+(?: [A-Z][a-z]+)*',
   date: `\\d{1,2} (?:${months.join('|')})`,
   amount: '\\$\\d+\\.\\d{2}',
@@ -140,7 +69,7 @@ export function drawValue(slot: SlotName, split: Split, random: Random): string 
   switch (slot) {
     case 'order': {
       const letter = String.fromCharCode(65 + between(random, 0, 25))
-      return `${letter}-${drawNumber(10_000, 99_999, split, random)}`
+      return `${letter}-${drawNumber(1000, 9999, split, random)}`
     }
     case 'amount': {
       const cents = drawNumber(500, 39_999, split, random)

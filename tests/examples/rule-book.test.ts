@@ -98,7 +98,7 @@ describe('the splits', () => {
               const mine = words(one)
               const theirs = words(other)
               const overlap = mine.intersection(theirs).size / mine.union(theirs).size
-              expect(overlap, `${name}: "${one}" and "${other}"`).toBeLessThan(mine.size > 4 ? 0.8 : 1)
+              expect(overlap, `${name}: "${one}" and "${other}"`).toBeLessThan(0.7)
             }
           }
         }
@@ -181,18 +181,18 @@ describe('the rule book', () => {
   })
 
   it.each([
-    [['Please cancel order A-48213.'], 'order.cancel order: A-48213'],
-    [['Hi, plese cancel oder A-48213. Thanks!'], 'order.cancel order: A-48213'],
-    [['I want to cancel my order.'], 'order.cancel order: ?'],
-    [['I want to cancel my order.', "It's A-48213."], 'order.cancel order: A-48213'],
-    [['Where is my order A-48213?', 'Then please cancel it.'], 'order.cancel order: A-48213'],
-    [['Where is my order A-48213?', 'No wait, B-11111.'], 'order.track order: B-11111'],
+    [['Please cancel order A-4821.'], 'cancel_order order: A-4821'],
+    [['Hi, plese cancel oder A-4821. Thanks!'], 'cancel_order order: A-4821'],
+    [['I want to cancel my order.'], 'cancel_order order: ?'],
+    [['I want to cancel my order.', "It's A-4821."], 'cancel_order order: A-4821'],
+    [['Where is my order A-4821?', 'Then please cancel it.'], 'cancel_order order: A-4821'],
+    [['Where is my order A-4821?', 'No wait, B-1111.'], 'track_order order: B-1111'],
     [
-      ['Could A-48213 be redirected to Porto?', 'Make that Braga.'],
-      'address.change order: A-48213, city: Braga',
+      ['Could A-4821 be redirected to Porto?', 'Make that Braga.'],
+      'address_change order: A-4821, city: Braga',
     ],
-    [['How are you today?'], 'agent.handoff'],
-    [["It's A-48213."], 'agent.handoff'],
+    [['How are you today?'], 'human_agent'],
+    [["It's A-4821."], 'human_agent'],
   ])('answers %j', (turns, line) => {
     expect(book.answer(turns)).toBe(line)
   })

@@ -3,9 +3,9 @@ import type { Outcome } from './wording.ts'
 
 export const accountOutcomes: readonly Outcome[] = [
   {
-    name: 'email.change',
+    name: 'email_change',
     slots: ['email'],
-    confusedWith: 'newsletter.stop',
+    confusedWith: 'newsletter_stop',
     asked: {
       train: [
         'Please change my e-mail to {email}.',
@@ -16,6 +16,12 @@ export const accountOutcomes: readonly Outcome[] = [
         "I don't use the old mail anymore, switch it to {email}",
         'Could you replace the email on my profile with {email}?',
         'Set {email} as my contact email please',
+        "I got a new e-mail, it's {email}.",
+        'Please switch my account to {email}',
+        'The mail on file is old, change it to {email}',
+        'my email has changed, it is {email} now',
+        'Please put {email} on my profile',
+        'Can you change my contact mail to {email}?',
       ],
       heldout: [
         'I got a new e-mail: {email}, please update my profile.',
@@ -39,9 +45,9 @@ export const accountOutcomes: readonly Outcome[] = [
     },
   },
   {
-    name: 'newsletter.stop',
+    name: 'newsletter_stop',
     slots: ['email'],
-    confusedWith: 'email.change',
+    confusedWith: 'email_change',
     asked: {
       train: [
         'Please unsubscribe {email} from the newsletter.',
@@ -52,6 +58,12 @@ export const accountOutcomes: readonly Outcome[] = [
         'remove {email} from the newsletter',
         'I want to opt out of promotions, my mail is {email}',
         'your weekly newsletter keeps coming to {email}, unsubscribe me',
+        'Unsubscribe me please, my mail is {email}.',
+        'Too many ads at {email}, stop them',
+        "I'm tired of your newsletter, I am {email}",
+        'remove me from the mailing list: {email}',
+        'Stop all marketing to {email}',
+        'No promotions to {email} any longer',
       ],
       heldout: [
         'Unsubscribe me, {email} gets too many ads.',
@@ -63,9 +75,9 @@ export const accountOutcomes: readonly Outcome[] = [
     },
   },
   {
-    name: 'password.reset',
+    name: 'password_reset',
     slots: [],
-    confusedWith: 'login.code',
+    confusedWith: 'login_code',
     asked: {
       train: [
         'I forgot my password.',
@@ -76,6 +88,12 @@ export const accountOutcomes: readonly Outcome[] = [
         'I need to set a new password for my account',
         'The reset link for my password has expired',
         "locked out, I don't remember my password",
+        'My password is not accepted.',
+        "I don't know my password anymore",
+        'Could you reset my password please?',
+        'I lost the password for my account, send me a link',
+        'the password I have is wrong, I want a new one',
+        'help, password forgotten',
       ],
       heldout: [
         "I don't know my password any longer.",
@@ -87,9 +105,9 @@ export const accountOutcomes: readonly Outcome[] = [
     },
   },
   {
-    name: 'login.code',
+    name: 'login_code',
     slots: [],
-    confusedWith: 'password.reset',
+    confusedWith: 'password_reset',
     asked: {
       train: [
         "I'm not getting the login code on my phone.",
@@ -100,6 +118,12 @@ export const accountOutcomes: readonly Outcome[] = [
         'The code from the SMS is always invalid',
         'I have a new phone number and the sign-in code goes to the old one',
         "two factor code doesn't come through",
+        "I don't receive any SMS code.",
+        'My phone gets no verification code',
+        'Still no security code by text',
+        'your code by text is not valid',
+        'Sign in needs a code but the SMS never comes',
+        'The six digit code for login is missing',
       ],
       heldout: [
         'I never receive the SMS code.',
@@ -111,9 +135,9 @@ export const accountOutcomes: readonly Outcome[] = [
     },
   },
   {
-    name: 'account.delete',
+    name: 'close_account',
     slots: [],
-    confusedWith: 'data.export',
+    confusedWith: 'data_export',
     asked: {
       train: [
         'Please delete my account.',
@@ -124,6 +148,12 @@ export const accountOutcomes: readonly Outcome[] = [
         'Get rid of my customer account please',
         "I'd like my account deleted",
         'Can you permanently remove me as a customer?',
+        'Delete my profile for good.',
+        'Please shut down my account',
+        'I no longer want an account here',
+        'How can I get my account erased?',
+        'permanently close my customer profile',
+        'I am leaving, remove my account please',
       ],
       heldout: [
         'Close my profile and delete it for good.',
@@ -135,9 +165,9 @@ export const accountOutcomes: readonly Outcome[] = [
     },
   },
   {
-    name: 'data.export',
+    name: 'data_export',
     slots: [],
-    confusedWith: 'account.delete',
+    confusedWith: 'close_account',
     asked: {
       train: [
         'I want a copy of my personal data.',
@@ -148,6 +178,12 @@ export const accountOutcomes: readonly Outcome[] = [
         'send me everything you know about me',
         'I need a file with all data of mine',
         'Request: a copy of all information you hold on me',
+        'Can I get an export of my data?',
+        'I make a GDPR request for my data',
+        'Which data do you hold about me?',
+        'I want to see all information you have on me',
+        'please give me my personal data as a download',
+        'Send a copy of the data you store about me',
       ],
       heldout: [
         'Could I get an export of the data you hold about me?',
@@ -159,9 +195,9 @@ export const accountOutcomes: readonly Outcome[] = [
     },
   },
   {
-    name: 'agent.handoff',
+    name: 'human_agent',
     slots: [],
-    confusedWith: 'login.code',
+    confusedWith: 'login_code',
     asked: {
       train: [
         'I want to talk to a human.',
@@ -172,6 +208,12 @@ export const accountOutcomes: readonly Outcome[] = [
         'Is there a phone number where I can talk to someone?',
         'let me chat with an employee',
         'Could a human look at this please',
+        "I'd like to speak with a person.",
+        'Can I chat with a human agent?',
+        'no bot please, a real person',
+        'I need someone to talk to, a human',
+        'May I speak with one of your employees?',
+        'put me through to an agent',
       ],
       heldout: [
         "I'd like to speak with a human agent.",

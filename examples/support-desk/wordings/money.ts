@@ -3,9 +3,9 @@ import type { Outcome } from './wording.ts'
 
 export const moneyOutcomes: readonly Outcome[] = [
   {
-    name: 'refund.status',
+    name: 'refund_status',
     slots: ['order'],
-    confusedWith: 'order.invoice',
+    confusedWith: 'invoice_copy',
     asked: {
       train: [
         'When will I get my refund for {order}?',
@@ -16,6 +16,12 @@ export const moneyOutcomes: readonly Outcome[] = [
         'Waiting for my money back on {order}',
         'What is the status of the refund on order {order}?',
         'how long does the refund of {order} take',
+        'My refund for order {order} never came.',
+        'You have {order} back, so when is my refund?',
+        'I see no money back for {order} yet',
+        'Please check on the refund for {order}',
+        "the refund on {order} hasn't shown up",
+        'Did you refund {order} already?',
       ],
       heldout: [
         'My refund for {order} never showed up.',
@@ -36,15 +42,17 @@ export const moneyOutcomes: readonly Outcome[] = [
         'And the refund?',
         'how long will the refund take then?',
         'Has the refund for it been sent?',
+        'What about my money for it?',
+        'and when does the refund come',
       ],
       heldout: ['What about the refund for it?', 'and when is my money back'],
       fresh: ['will there be a refund for it soon?'],
     },
   },
   {
-    name: 'order.invoice',
+    name: 'invoice_copy',
     slots: ['order'],
-    confusedWith: 'refund.status',
+    confusedWith: 'refund_status',
     asked: {
       train: [
         'I need an invoice for order {order}.',
@@ -55,6 +63,12 @@ export const moneyOutcomes: readonly Outcome[] = [
         'There was no invoice in the box of {order}',
         'A VAT invoice for {order} would be great',
         'could I have the paper bill of {order} for my taxes',
+        'Accounting wants the invoice for {order}.',
+        "I can't find the bill of {order}, please resend it",
+        'For my tax return I need the receipt for {order}',
+        'Please send an invoice that goes with order {order}',
+        'Is there an invoice for {order} to download?',
+        'I lost the receipt of {order}',
       ],
       heldout: [
         'For my taxes I need the receipt of {order}.',
@@ -78,15 +92,17 @@ export const moneyOutcomes: readonly Outcome[] = [
         'and please send the receipt',
         'I also need a bill for that order',
         'Send me the invoice as well please',
+        'Please add an invoice for it.',
+        'could I get the receipt for that one',
       ],
       heldout: ['Please add the receipt for it.', 'could I also get its invoice'],
       fresh: ['I need the invoice for that one too'],
     },
   },
   {
-    name: 'charge.dispute',
+    name: 'charge_dispute',
     slots: ['amount'],
-    confusedWith: 'payment.methods',
+    confusedWith: 'payment_methods',
     asked: {
       train: [
         'I was charged {amount} twice.',
@@ -97,6 +113,12 @@ export const moneyOutcomes: readonly Outcome[] = [
         'Your shop debited {amount} from my card by mistake',
         'Double payment! {amount} went off twice',
         'My bank statement shows {amount} from you and I bought nothing',
+        'You took {amount} from my card two times.',
+        'What is the charge of {amount} for?',
+        "I didn't buy anything, yet {amount} was charged",
+        'There is a double charge of {amount}',
+        '{amount} was taken by mistake from my bank account',
+        "A charge for {amount} is on my statement, it's not mine",
       ],
       heldout: [
         '{amount} was taken from my card two times.',
@@ -108,9 +130,9 @@ export const moneyOutcomes: readonly Outcome[] = [
     },
   },
   {
-    name: 'shipping.cost',
+    name: 'shipping_cost',
     slots: ['city'],
-    confusedWith: 'store.hours',
+    confusedWith: 'opening_hours',
     asked: {
       train: [
         'How much is shipping to {city}?',
@@ -121,6 +143,12 @@ export const moneyOutcomes: readonly Outcome[] = [
         'What would I pay for postage to {city}',
         'I live in {city}, what are the shipping costs?',
         'Price of a delivery to {city} please',
+        'What is the shipping fee to {city}?',
+        'Do I pay for postage to {city}?',
+        'How much do you take for delivery to {city}?',
+        "I'm in {city}, is delivery free?",
+        'tell me what shipping to {city} costs',
+        'Cost of sending something to {city}?',
       ],
       heldout: [
         "What's the shipping fee to {city}?",
@@ -132,9 +160,9 @@ export const moneyOutcomes: readonly Outcome[] = [
     },
   },
   {
-    name: 'payment.methods',
+    name: 'payment_methods',
     slots: [],
-    confusedWith: 'giftcard.balance',
+    confusedWith: 'giftcard_balance',
     asked: {
       train: [
         'Can I pay with PayPal?',
@@ -145,6 +173,12 @@ export const moneyOutcomes: readonly Outcome[] = [
         'What ways are there to pay?',
         'Do you take American Express?',
         "I'd like to pay with Apple Pay, does that work?",
+        'What are the payment options?',
+        'Is Google Pay possible?',
+        'could I pay with a debit card',
+        'Can I use my credit card for paying?',
+        'Do you accept payment in instalments?',
+        'How may I pay?',
       ],
       heldout: [
         'What payment options do you have?',
@@ -156,9 +190,9 @@ export const moneyOutcomes: readonly Outcome[] = [
     },
   },
   {
-    name: 'giftcard.balance',
+    name: 'giftcard_balance',
     slots: [],
-    confusedWith: 'student.discount',
+    confusedWith: 'student_discount',
     asked: {
       train: [
         'How much is left on my gift card?',
@@ -169,6 +203,12 @@ export const moneyOutcomes: readonly Outcome[] = [
         'Is there anything left on the gift card from my aunt?',
         'gift card balance?',
         'How do I look up the value of a gift card',
+        "I'd like to know what's left on my gift card.",
+        'Is my voucher still worth something?',
+        'how much money is on this gift card',
+        'Please look up the balance of my gift voucher',
+        'Does my gift card have any value left?',
+        'what is on my voucher',
       ],
       heldout: [
         "I'd like to know the balance on a gift card.",
@@ -180,9 +220,9 @@ export const moneyOutcomes: readonly Outcome[] = [
     },
   },
   {
-    name: 'student.discount',
+    name: 'student_discount',
     slots: [],
-    confusedWith: 'payment.methods',
+    confusedWith: 'payment_methods',
     asked: {
       train: [
         'Do you have a student discount?',
@@ -193,6 +233,12 @@ export const moneyOutcomes: readonly Outcome[] = [
         "I'm at university, can I get a reduced price?",
         "How do I prove that I'm a student for the discount?",
         'Any deals for students at the moment',
+        'Do students get anything off?',
+        'As a student, can I have a discount?',
+        'I go to university, are there cheaper prices?',
+        'discount for students?',
+        'What is the price for a student?',
+        'Is there a lower price at your shop for university students',
       ],
       heldout: [
         'Is there a discount for university students?',

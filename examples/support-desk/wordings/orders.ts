@@ -3,9 +3,9 @@ import type { Outcome } from './wording.ts'
 
 export const orderOutcomes: readonly Outcome[] = [
   {
-    name: 'order.track',
+    name: 'track_order',
     slots: ['order'],
-    confusedWith: 'refund.status',
+    confusedWith: 'refund_status',
     asked: {
       train: [
         'Where is my order {order}?',
@@ -16,6 +16,12 @@ export const orderOutcomes: readonly Outcome[] = [
         'Could you track order {order} for me?',
         'any news on the delivery of {order}?',
         '{order} was supposed to be here by now. Where is it?',
+        'Do you know where my order {order} is?',
+        "I can't see any tracking for {order}",
+        "There's no sign of my parcel {order} yet",
+        'Has {order} already left the warehouse?',
+        'is package {order} on its way to me',
+        "I'd like to track my parcel {order}",
       ],
       heldout: [
         "Has order {order} left your warehouse? I'd like to track it.",
@@ -36,15 +42,17 @@ export const orderOutcomes: readonly Outcome[] = [
         'has it been shipped already?',
         'can you also track it?',
         'By the way, where is that parcel?',
+        'Where is it now?',
+        'please track that one for me',
       ],
       heldout: ['Where is it at the moment?', 'could you track that one too'],
       fresh: ['and where has it got to?'],
     },
   },
   {
-    name: 'order.cancel',
+    name: 'cancel_order',
     slots: ['order'],
-    confusedWith: 'order.return',
+    confusedWith: 'return_order',
     asked: {
       train: [
         'Please cancel order {order}.',
@@ -55,6 +63,12 @@ export const orderOutcomes: readonly Outcome[] = [
         "I'd like a cancellation of order {order}",
         '{order} needs to be cancelled, bought it twice',
         'Is it too late to cancel {order}?',
+        "My wife doesn't want {order}, can it be cancelled?",
+        'I need order {order} cancelled',
+        "please don't ship {order}, cancel it",
+        'My kid bought {order} by mistake, can you cancel?',
+        'Could you cancel the purchase with number {order}?',
+        'changed my mind, cancel {order} please',
       ],
       heldout: [
         'I no longer want {order}, cancel it for me.',
@@ -75,15 +89,17 @@ export const orderOutcomes: readonly Outcome[] = [
         'forget it, cancel that order',
         'OK, I want to cancel it instead',
         'You know what, just cancel it',
+        'In that case I want it cancelled.',
+        'then cancel the order',
       ],
       heldout: ['In that case cancel the order.', "then I'd like it cancelled"],
       fresh: ['hm, better cancel that one'],
     },
   },
   {
-    name: 'order.return',
+    name: 'return_order',
     slots: ['order'],
-    confusedWith: 'order.exchange',
+    confusedWith: 'exchange_order',
     asked: {
       train: [
         'I want to return order {order}.',
@@ -94,6 +110,12 @@ export const orderOutcomes: readonly Outcome[] = [
         'Please start a return for {order}.',
         "I'm sending back {order}, what do I do?",
         "I don't like what I got in {order}, I'd like to send it back",
+        'Can I send {order} back to you?',
+        'I am returning {order}, please give me a label',
+        'What are the steps to return my order {order}?',
+        "I'd like to give {order} back",
+        "{order} goes back, I don't like it",
+        'start a return, the number is {order}',
       ],
       heldout: [
         'Could I get a label to send back {order}?',
@@ -117,15 +139,17 @@ export const orderOutcomes: readonly Outcome[] = [
         'can I return it instead?',
         'ok I want to return that one',
         'How do I send it back?',
+        "I'd rather send that one back.",
+        'then I will return it, how?',
       ],
       heldout: ["I'd rather return it then.", 'then how can I send that back'],
       fresh: ['could I return that one then?'],
     },
   },
   {
-    name: 'order.exchange',
+    name: 'exchange_order',
     slots: ['order'],
-    confusedWith: 'order.missing_item',
+    confusedWith: 'missing_item',
     asked: {
       train: [
         'I want to exchange {order} for another size.',
@@ -136,6 +160,12 @@ export const orderOutcomes: readonly Outcome[] = [
         "I'd like to swap what I got in {order} for the blue one",
         'exchange for order {order} please, one size up',
         'The colour of {order} is wrong for me, can we swap it?',
+        'The shoes in {order} are too big, exchange them please',
+        'I chose the wrong size in {order}, please swap',
+        'Please exchange order {order} for a smaller one',
+        "I'd like another colour than in {order}",
+        'can you swap the shirt in {order} for the red one',
+        'Is it possible to exchange {order}?',
       ],
       heldout: [
         '{order} is too big, I want to exchange it.',
@@ -150,9 +180,9 @@ export const orderOutcomes: readonly Outcome[] = [
     },
   },
   {
-    name: 'order.damaged',
+    name: 'damaged_order',
     slots: ['order'],
-    confusedWith: 'order.return',
+    confusedWith: 'return_order',
     asked: {
       train: [
         'Order {order} arrived broken.',
@@ -163,6 +193,12 @@ export const orderOutcomes: readonly Outcome[] = [
         'My parcel {order} got damaged on the way',
         "there's a big dent in what you sent me, order {order}",
         'Everything in {order} is smashed!',
+        'I unpacked {order} and found damage.',
+        '{order} got here with a broken part',
+        'Parcel {order} came smashed',
+        'there is a crack in the thing from {order}',
+        'What I got in {order} is dented and broken',
+        'order {order} was damaged when it reached me',
       ],
       heldout: [
         "{order} got here today and it's broken.",
@@ -183,9 +219,9 @@ export const orderOutcomes: readonly Outcome[] = [
     },
   },
   {
-    name: 'order.missing_item',
+    name: 'missing_item',
     slots: ['order'],
-    confusedWith: 'order.damaged',
+    confusedWith: 'damaged_order',
     asked: {
       train: [
         'There is an item missing from order {order}.',
@@ -196,6 +232,12 @@ export const orderOutcomes: readonly Outcome[] = [
         'I paid for three things in {order} and only two came',
         'part of {order} was not in the package',
         'Order {order} came but one article is missing',
+        'A part from {order} is missing',
+        'My box {order} was not complete',
+        'You left something out of {order}',
+        'not all items of {order} were in the parcel',
+        '{order} came without one of the things I paid for',
+        'The rest of {order} is missing, I got just one item',
       ],
       heldout: [
         'One item of {order} is missing.',
@@ -210,9 +252,9 @@ export const orderOutcomes: readonly Outcome[] = [
     },
   },
   {
-    name: 'address.change',
+    name: 'address_change',
     slots: ['order', 'city'],
-    confusedWith: 'order.track',
+    confusedWith: 'track_order',
     asked: {
       train: [
         'Please ship {order} to {city} instead.',
@@ -223,6 +265,12 @@ export const orderOutcomes: readonly Outcome[] = [
         'Could {order} be redirected to {city}?',
         'We live in {city} now, update the address on {order}',
         '{order} should go to {city}, not my old address',
+        "I've moved, please send {order} to {city}.",
+        'The address for {order} is old, ship it to {city}',
+        'Our new address is in {city}, can {order} go there?',
+        '{order} must be sent to {city} please',
+        'redirect {order}, it has to go to {city} now',
+        'Can you update the address? {order} goes to {city}',
       ],
       heldout: [
         'My new address is in {city}, please update {order}.',
@@ -241,15 +289,17 @@ export const orderOutcomes: readonly Outcome[] = [
         'can it go to {city} instead?',
         'It should be shipped to {city} by the way',
         'Also change its address to {city}',
+        'It must go to {city} now.',
+        'please have that one shipped to {city}',
       ],
       heldout: ['Please have it sent to {city} instead.', 'it must go to my address in {city}'],
       fresh: ['and ship that one to {city}'],
     },
   },
   {
-    name: 'delivery.date',
+    name: 'delivery_date',
     slots: ['order', 'date'],
-    confusedWith: 'order.track',
+    confusedWith: 'track_order',
     asked: {
       train: [
         'Can you deliver {order} on {date}?',
@@ -260,6 +310,12 @@ export const orderOutcomes: readonly Outcome[] = [
         "I need {order} delivered on {date}, any other day I'm at work",
         'The delivery day for {order} should be {date}',
         '{date} would suit me better for the delivery of {order}',
+        'Is a delivery of {order} on {date} possible?',
+        'Nobody is at home, deliver {order} on {date}',
+        'can you move {order} to another day, {date}?',
+        'Please bring {order} on {date}',
+        "I'd like {order} to come on {date}, not before",
+        'On {date} I can take {order}, please reschedule',
       ],
       heldout: [
         'Nobody is home, please reschedule {order} to {date}.',
@@ -275,6 +331,8 @@ export const orderOutcomes: readonly Outcome[] = [
         'and deliver it on {date} please',
         "I'd like to have it on {date}",
         'Please bring it on {date}',
+        'Could you move that to {date}?',
+        'could that one be delivered on {date}?',
       ],
       heldout: ['Could it be delivered on {date}?', 'Then move it to {date} please'],
       fresh: ['and let it come on {date}'],

@@ -3,9 +3,9 @@ import type { Outcome } from './wording.ts'
 
 export const shopOutcomes: readonly Outcome[] = [
   {
-    name: 'stock.check',
+    name: 'stock_check',
     slots: ['product'],
-    confusedWith: 'manual.send',
+    confusedWith: 'manual_send',
     asked: {
       train: [
         'Is the {product} in stock?',
@@ -16,6 +16,12 @@ export const shopOutcomes: readonly Outcome[] = [
         "I'd like to buy the {product} but it says out of stock",
         'Can I still get the {product} somewhere?',
         'will you restock the {product} soon?',
+        'Can I order the {product} or is it not available?',
+        'Your site shows the {product} as out of stock',
+        'Have you any more of the {product} left?',
+        'I want to buy the {product}, when will you have it?',
+        'Will the {product} be back soon?',
+        'is there any {product} available right now',
       ],
       heldout: [
         'Your site says the {product} is out of stock, will it be back?',
@@ -27,9 +33,9 @@ export const shopOutcomes: readonly Outcome[] = [
     },
   },
   {
-    name: 'warranty.claim',
+    name: 'warranty_claim',
     slots: ['product'],
-    confusedWith: 'stock.check',
+    confusedWith: 'stock_check',
     asked: {
       train: [
         'My {product} stopped working, is it under warranty?',
@@ -40,6 +46,12 @@ export const shopOutcomes: readonly Outcome[] = [
         'My {product} is dead after a few weeks of use, what about the guarantee?',
         'I need a repair for my {product}, it has warranty',
         "The {product} doesn't work any more, please fix it",
+        'After a month the {product} no longer works, I have a warranty.',
+        'Is my {product} still covered by the guarantee?',
+        'my {product} died, please repair it',
+        "I want my {product} repaired, it won't turn on",
+        'The {product} just stopped working',
+        'I claim warranty for my {product}',
       ],
       heldout: [
         'After three months the {product} no longer works. Warranty?',
@@ -63,9 +75,9 @@ export const shopOutcomes: readonly Outcome[] = [
     },
   },
   {
-    name: 'manual.send',
+    name: 'manual_send',
     slots: ['product'],
-    confusedWith: 'warranty.claim',
+    confusedWith: 'warranty_claim',
     asked: {
       train: [
         'Do you have a manual for the {product}?',
@@ -76,6 +88,12 @@ export const shopOutcomes: readonly Outcome[] = [
         'No instructions came with the {product}, can I get them?',
         'I need the assembly instructions for the {product}',
         'could you mail me the handbook of the {product}',
+        'The manual for the {product} is nowhere to be found',
+        'Is there a user guide for the {product}?',
+        'I need help setting up the {product}, are there instructions?',
+        'handbook for the {product} please',
+        'user guide for a {product}, as PDF if possible',
+        'the manual of my {product} is lost',
       ],
       heldout: [
         "I can't find the manual of my {product}.",
@@ -87,9 +105,9 @@ export const shopOutcomes: readonly Outcome[] = [
     },
   },
   {
-    name: 'store.hours',
+    name: 'opening_hours',
     slots: ['city'],
-    confusedWith: 'shipping.cost',
+    confusedWith: 'shipping_cost',
     asked: {
       train: [
         'What are the opening hours of your {city} store?',
@@ -100,6 +118,12 @@ export const shopOutcomes: readonly Outcome[] = [
         'opening times for {city} please',
         'Does the {city} branch close at noon?',
         'I want to visit your {city} shop, when are you open?',
+        'At what time do you open in {city}?',
+        'When does your {city} branch close?',
+        'Are you open on Saturday in {city}?',
+        'tell me the opening times of the shop in {city}',
+        'What hours do you have tomorrow in {city}?',
+        'how long is the {city} shop open',
       ],
       heldout: [
         'At what time does the {city} store close?',
@@ -111,9 +135,9 @@ export const shopOutcomes: readonly Outcome[] = [
     },
   },
   {
-    name: 'subscription.pause',
+    name: 'pause_subscription',
     slots: ['date'],
-    confusedWith: 'newsletter.stop',
+    confusedWith: 'newsletter_stop',
     asked: {
       train: [
         'Please pause my subscription until {date}.',
@@ -124,6 +148,12 @@ export const shopOutcomes: readonly Outcome[] = [
         "I'd like to take a break from the subscription, back on {date}",
         'skip my monthly plan till {date}',
         'Stop the subscription for now and start again on {date}',
+        "We're away, please pause the subscription till {date}.",
+        'Put my plan on hold until {date}',
+        'I need a break, hold the monthly box till {date}',
+        'Could my subscription be paused until {date}?',
+        'We are travelling, freeze my subscription until {date}',
+        'please pause the box, back on {date}',
       ],
       heldout: [
         'We are travelling, pause the monthly plan until {date}.',
