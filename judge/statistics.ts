@@ -10,8 +10,9 @@
  * variable", Math. Methods of Statistics 14 (2005); E. Learned-Miller and P. Thomas, "A new confidence interval
  * for the mean of a bounded random variable", arXiv:1905.06208 (2019); D. Rubin, "The Bayesian bootstrap" (1981).
  * Deviation: weights go to sessions rather than values, the mean is the ratio of the weighted sum to the weighted
- * count, and the unseen session is as long as the mean of those seen. `tests/judge/statistics.test.ts` measures
- * the coverage, beside that of the cluster-robust t bound.
+ * count, and the unseen session is as long as the mean of those seen. Coverage of the 95 % lower bound over 400
+ * simulated samples of 30 to 60 sessions (`tests/judge/statistics.test.ts`): 97 to 100 %, where the cluster-robust
+ * t bound with G − 1 degrees of freedom has 80 to 93 %, since it sees no variance where the failures are rare.
  */
 import { createCipheriv } from 'node:crypto'
 
@@ -32,7 +33,7 @@ export interface Bounds {
 }
 
 /** Draws of the weights; the bound's own noise is then about 0.002 in coverage. */
-const draws = 10_000
+const defaultDraws = 10_000
 
 /**
  * One-sided bounds for the per-call mean of each quantity, all from the same draws.
@@ -43,6 +44,7 @@ export function clusterBounds(
   sizes: readonly number[],
   quantities: readonly ClusteredQuantity[],
   confidence: number,
+  draws = defaultDraws,
 ): Bounds[] {
   const calls = total(sizes)
   if (calls === 0)

@@ -52,6 +52,8 @@ export const listwise: Judge = {
     }
     for (const [index, score] of outcome.scores.entries()) {
       outcome.scores[index] = score ?? (await scoreOne(client, request, index, outcome, signal))
+      // A judge that declined the list and its first answer too has made up its mind about this conversation.
+      if (outcome.scores.every((given) => given === null)) break
     }
     return outcome
   },
