@@ -1,0 +1,166 @@
+/**
+ * LoRA adapters in PEFT's format: a folder with `adapter_config.json` and `adapter_model.safetensors`.
+ * Tensors are named after the module they adapt: `model.layers.0.self_attn.q_proj.lora_A.weight` (r, in)
+ * and `….lora_B.weight` (out, r); in the file each name has the prefix `base_model.model.`.
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { messageOf, ShadowError } from '../../lib/error.ts'
+import { writeFileAtomically } from '../../lib/files.ts'
+import { encodeSafetensors, openSafetensors, type TensorData } from './safetensors.ts'
+
+const configFile = 'adapter_config.json'
+const tensorFile = 'adapter_model.safetensors'
+const prefix = 'base_model.model.'
+const suffixA = '.lora_A.weight'
+const suffixB = '.lora_B.weight'
+
+/**
+ * The fields of `adapter_config.json` that this engine honours. Others are kept as they came; those that
+ * would change what the adapter computes are refused when set (see `refusedFields`).
+ */
+export const loraConfig = z.looseObject({
+  peft_type: z.literal('LORA'),
+  /** Rank. */
+  r: z.int().positive(),
+  lora_alpha: z.number().positive(),
+  lora_dropout: z.number().min(0).max(1).default(0),
+  /** Scale by α/√r instead of α/r. */
+  use_rslora: z.boolean().default(false),
+  /** Module names (or a pattern); informative when loading, since the tensors name their modules. */
+  target_modules: z.union([z.array(z.string()), z.string()]),
+  base_model_name_or_path: z.string().nullish(),
+})
+export type LoraConfig = z.infer<typeof loraConfig>
+
+export interface LoraAdapter {
+  readonly config: LoraConfig
+  /** By module name and `.lora_A.weight` or `.lora_B.weight`; always in pairs. */
+  readonly tensors: ReadonlyMap<string, TensorData>
+}
+
+/** What a plain LoRA adapter says of itself, for PEFT to load it. */
+const plainFields = {
+  alpha_pattern: {},
+  auto_mapping: null,
+  bias: 'none',
+  fan_in_fan_out: false,
+  inference_mode: true,
+  init_lora_weights: true,
+  layers_pattern: null,
+  layers_to_transform: null,
+  modules_to_save: null,
+  rank_pattern: {},
+  revision: null,
+  task_type: 'CAUSAL_LM',
+  use_dora: false,
+}
+
+/** Fields that change what an adapter computes and that are not honoured, with their harmless values. */
+const refusedFields: Readonly<Record<string, readonly unknown[]>> = {
+  bias: ['none'],
+  fan_in_fan_out: [false],
+  use_dora: [false],
+  use_qalora: [false],
+  use_bdlora: [false, null],
+  lora_bias: [false],
+  modules_to_save: [null],
+  layer_replication: [null],
+  trainable_token_indices: [null],
+  target_parameters: [null],
+  alora_invocation_tokens: [null],
+  arrow_config: [null],
+  kasa_config: [null],
+  monteclora_config: [null],
+}
+
+/** The factor on B·A·x: α/r, or α/√r with `use_rslora`. */
+export function loraScale({ lora_alpha, r, use_rslora }: LoraConfig): number {
+  return lora_alpha / (use_rslora ? Math.sqrt(r) : r)
+}
+
+/**
+ * Writes an adapter. The tensors go first and the config last, each atomically, so that a folder with a
+ * config is complete. The same adapter always gives the same bytes.
+ * @throws ShadowError `invalid_request` if the tensors are not pairs of rank `config.r`
+ */
+export async function saveAdapter(folder: string, adapter: LoraAdapter): Promise<void> {
+  const problem = pairProblem(adapter)
+  if (problem !== undefined)
+    throw new ShadowError('invalid_request', `The adapter cannot be saved: ${problem}.`)
+  const named = new Map([...adapter.tensors].map(([name, tensor]) => [prefix + name, tensor]))
+  await writeFileAtomically(join(folder, tensorFile), encodeSafetensors(named, { format: 'pt' }))
+  const fields = Object.entries({ ...plainFields, ...adapter.config }).sort(([a], [b]) => (a < b ? -1 : 1))
+  const json = JSON.stringify(Object.fromEntries(fields), null, 2)
+  await writeFileAtomically(join(folder, configFile), json)
+}
+
+/**
+ * Reads an adapter that PEFT or Shadow wrote.
+ * @throws ShadowError `not_found`, or `invalid_file` naming the file and the field
+ */
+export function loadAdapter(folder: string): LoraAdapter {
+  const config = loadConfig(join(folder, configFile))
+  const path = join(folder, tensorFile)
+  using file = openSafetensors(path)
+  const tensors = new Map<string, TensorData>()
+  for (const [name, stored] of file.tensors) {
+    if (!name.startsWith(prefix)) throw invalid(path, `tensor ${name}`, `does not start with ${prefix}`)
+    tensors.set(name.slice(prefix.length), { shape: stored.shape, data: stored.read() })
+  }
+  const problem = pairProblem({ config, tensors })
+  if (problem !== undefined) throw invalid(path, 'tensors', problem)
+  return { config, tensors }
+}
+
+function loadConfig(path: string): LoraConfig {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (thrown) {
+    throw new ShadowError('not_found', `${path} cannot be read: ${messageOf(thrown)}.`, {
+      hint: 'Name a folder that holds an adapter in PEFT format.',
+      cause: thrown,
+    })
+  }
+  let content: unknown
+  try {
+    content = JSON.parse(text)
+  } catch {
+    throw invalid(path, 'content', 'is not JSON')
+  }
+  const parsed = loraConfig.safeParse(content)
+  if (!parsed.success) throw invalid(path, 'content', z.prettifyError(parsed.error))
+  for (const [field, harmless] of Object.entries(refusedFields))
+    if (field in parsed.data && !harmless.includes(parsed.data[field]))
+      throw invalid(path, field, `${JSON.stringify(parsed.data[field])} is not supported`)
+  for (const field of ['rank_pattern', 'alpha_pattern']) {
+    const pattern = parsed.data[field] ?? {}
+    if (typeof pattern !== 'object' || Object.keys(pattern).length > 0)
+      throw invalid(path, field, 'patterns are not supported')
+  }
+  return parsed.data
+}
+
+/** Says what is wrong with the pairs, if anything: names, shapes or rank. */
+function pairProblem({ config, tensors }: LoraAdapter): string | undefined {
+  if (tensors.size === 0) return 'it has no tensors'
+  for (const [name, { shape, data }] of tensors) {
+    const isA = name.endsWith(suffixA)
+    if (!isA && !name.endsWith(suffixB)) return `${name} is neither lora_A nor lora_B`
+    const partner = isA ? name.replace(suffixA, suffixB) : name.replace(suffixB, suffixA)
+    if (!tensors.has(partner)) return `${name} has no ${partner}`
+    const [rows = 0, columns = 0, ...more] = shape
+    if (more.length > 0 || data.length !== rows * columns) return `${name} is not a matrix of its shape`
+    if ((isA ? rows : columns) !== config.r)
+      return `${name} is ${shape.join('×')}, but the rank is ${config.r}`
+  }
+  return undefined
+}
+
+function invalid(path: string, field: string, problem: string): ShadowError {
+  return new ShadowError('invalid_file', `${path}: ${field}: ${problem}.`, {
+    hint: 'The adapter is damaged or of a kind that is not supported; export it again as plain LoRA.',
+  })
+}

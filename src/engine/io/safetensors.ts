@@ -1,0 +1,150 @@
+/**
+ * The safetensors format: a JSON header and raw little-endian tensors. Reading trusts nothing in the file;
+ * writing gives the same bytes as the reference implementation.
+ */
+import { z } from 'zod'
+import { FileWindow } from './file-window.ts'
+import { decodeBF16, decodeF16, decodeF32 } from './ggml-types.ts'
+import type { StoredTensor } from './model-config.ts'
+
+export interface TensorData {
+  /** Row-major, outermost first. */
+  readonly shape: readonly number[]
+  readonly data: Float32Array
+}
+
+export interface SafetensorsFile extends Disposable {
+  /** By name, in the order of the data; decoded to float32 on request. */
+  readonly tensors: ReadonlyMap<string, StoredTensor>
+  /** Free text that came with the file. */
+  readonly metadata: Readonly<Record<string, string>>
+}
+
+const maxHeaderBytes = 100_000_000
+const headerEntry = z.strictObject({
+  dtype: z.string(),
+  shape: z.array(z.int().nonnegative()),
+  data_offsets: z.tuple([z.int().nonnegative(), z.int().nonnegative()]),
+})
+const metadataEntry = z.record(z.string(), z.string())
+
+const elementTypes: ReadonlyMap<
+  string,
+  { readonly bytes: number; readonly decode?: (source: Uint8Array<ArrayBuffer>) => Float32Array<ArrayBuffer> }
+> = new Map([
+  ['F64', { bytes: 8 }],
+  ['I64', { bytes: 8 }],
+  ['U64', { bytes: 8 }],
+  ['F32', { bytes: 4, decode: decodeF32 }],
+  ['I32', { bytes: 4 }],
+  ['U32', { bytes: 4 }],
+  ['F16', { bytes: 2, decode: decodeF16 }],
+  ['BF16', { bytes: 2, decode: decodeBF16 }],
+  ['I16', { bytes: 2 }],
+  ['U16', { bytes: 2 }],
+  ['I8', { bytes: 1 }],
+  ['U8', { bytes: 1 }],
+  ['BOOL', { bytes: 1 }],
+])
+
+/**
+ * Opens a safetensors file; only its header is read. The file stays open until it is disposed of.
+ * @throws ShadowError `not_found`, or `invalid_file` naming the file and the field that is wrong
+ */
+export function openSafetensors(path: string): SafetensorsFile {
+  const file = new FileWindow(path)
+  try {
+    return { ...readHeader(file), [Symbol.dispose]: () => file[Symbol.dispose]() }
+  } catch (thrown) {
+    file[Symbol.dispose]()
+    throw thrown
+  }
+}
+
+function readHeader(file: FileWindow): Pick<SafetensorsFile, 'tensors' | 'metadata'> {
+  const length = file.view(0, 8, 'header length').getBigUint64(0, true)
+  if (length > BigInt(Math.min(maxHeaderBytes, file.size - 8)))
+    throw file.invalid('header length', `${length} bytes do not fit the file of ${file.size} (truncated?)`)
+  const headerBytes = Number(length)
+  const header = parseHeader(file, file.bytes(8, headerBytes, 'header'))
+  const dataStart = 8 + headerBytes
+  const dataBytes = file.size - dataStart
+
+  let metadata: Record<string, string> = {}
+  const entries: [string, z.infer<typeof headerEntry>][] = []
+  for (const [name, value] of Object.entries(header)) {
+    const parsed = name === '__metadata__' ? metadataEntry.safeParse(value) : headerEntry.safeParse(value)
+    if (!parsed.success) throw file.invalid(`header of ${name}`, z.prettifyError(parsed.error))
+    if (name === '__metadata__') metadata = metadataEntry.parse(value)
+    else entries.push([name, headerEntry.parse(value)])
+  }
+  entries.sort(
+    ([, a], [, b]) => a.data_offsets[0] - b.data_offsets[0] || a.data_offsets[1] - b.data_offsets[1],
+  )
+
+  const tensors = new Map<string, StoredTensor>()
+  let position = 0
+  for (const [name, { dtype, shape, data_offsets }] of entries) {
+    const [start, end] = data_offsets
+    const field = `tensor ${name}`
+    const type = elementTypes.get(dtype)
+    if (type === undefined) throw file.invalid(field, `has the unknown type ${dtype}`)
+    if (start !== position || end < start || end > dataBytes)
+      throw file.invalid(
+        field,
+        `its bytes ${start} to ${end} do not continue at ${position} within ${dataBytes} bytes of data (truncated?)`,
+      )
+    const bytes = shape.reduce((product, size) => product * size, type.bytes)
+    if (bytes !== end - start)
+      throw file.invalid(field, `the shape ${shape.join('×')} as ${dtype} is not ${end - start} bytes`)
+    tensors.set(name, {
+      shape,
+      storedAs: dtype,
+      read() {
+        if (type.decode === undefined)
+          throw file.invalid(field, `is stored as ${dtype}, which is not read as float32`)
+        return type.decode(file.bytes(dataStart + start, bytes, field))
+      },
+    })
+    position = end
+  }
+  if (position !== dataBytes)
+    throw file.invalid('data', `${dataBytes - position} bytes at the end belong to no tensor`)
+  return { tensors, metadata }
+}
+
+function parseHeader(file: FileWindow, bytes: Uint8Array): object {
+  try {
+    const header: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    if (typeof header === 'object' && header !== null && !Array.isArray(header)) return header
+  } catch {
+    // Reported below with the field's name; the parser's own message would quote the file's content.
+  }
+  throw file.invalid('header', 'is not a JSON object')
+}
+
+/**
+ * float32 tensors as a safetensors file. The bytes depend on names, shapes, values and metadata only, not
+ * on the order of the map.
+ * @returns the file's bytes
+ */
+export function encodeSafetensors(
+  tensors: ReadonlyMap<string, TensorData>,
+  metadata: Readonly<Record<string, string>> = {},
+): Uint8Array {
+  const sorted = [...tensors].sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+  let position = 0
+  const entries: [string, unknown][] = sorted.map(([name, { shape, data }]) => {
+    const start = position
+    position += data.byteLength
+    return [name, { dtype: 'F32', shape, data_offsets: [start, position] }]
+  })
+  const described = Object.keys(metadata).length > 0 ? [['__metadata__', metadata], ...entries] : entries
+  const json = Buffer.from(JSON.stringify(Object.fromEntries(described)))
+  // The reference implementation pads the header with blanks so that the data is aligned to 8 bytes.
+  const header = Buffer.alloc(8 + Math.ceil(json.length / 8) * 8, ' ')
+  header.writeBigUInt64LE(BigInt(header.length - 8))
+  json.copy(header, 8)
+  const parts = sorted.map(([, { data }]) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+  return Buffer.concat([header, ...parts])
+}
