@@ -2,14 +2,8 @@
  * Which rows a step sees, and in how many passes. Both are functions of the step number and the seed
  * alone, so that resuming needs nothing but the step.
  */
+import type { TrainRow } from '../src/engine/index.ts'
 import { seededRandom, shuffled } from '../src/lib/random.ts'
-
-export interface TokenRow {
-  /** (length) token ids. */
-  ids: Int32Array
-  /** (length) how much predicting ids[t] from ids[<t] counts; [0] is 0. */
-  targetWeights: Float32Array
-}
 
 /** Epochs are shuffled one after another and read through in batches that may cross their border. */
 export class BatchOrder {
@@ -42,25 +36,17 @@ export class BatchOrder {
   }
 }
 
-/**
- * Lays rows of similar length together, longest first, so that no pass holds more than `maxTokens`
- * tokens with its padding. A row longer than that gets a pass of its own.
- */
-export function passesOf(rows: readonly TokenRow[], maxTokens: number): TokenRow[][] {
-  const byLength = rows
-    .map((row, index) => ({ row, index }))
-    .sort((a, b) => b.row.ids.length - a.row.ids.length || a.index - b.index)
-  const passes: TokenRow[][] = []
-  let pass: TokenRow[] = []
-  let width = 0
-  for (const { row } of byLength) {
-    if (pass.length > 0 && (pass.length + 1) * width > maxTokens) {
-      passes.push(pass)
-      pass = []
+/** Splits a step's rows, in their order, so that no pass holds more than `maxTokens` tokens. A longer row gets a pass of its own. */
+export function passesOf(rows: readonly TrainRow[], maxTokens: number): TrainRow[][] {
+  const passes: TrainRow[][] = []
+  let tokens = Number.POSITIVE_INFINITY
+  for (const row of rows) {
+    if (tokens + row.ids.length > maxTokens) {
+      passes.push([])
+      tokens = 0
     }
-    if (pass.length === 0) width = row.ids.length
-    pass.push(row)
+    passes.at(-1)?.push(row)
+    tokens += row.ids.length
   }
-  if (pass.length > 0) passes.push(pass)
   return passes
 }

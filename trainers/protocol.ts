@@ -4,6 +4,8 @@ import { trainMetric } from '../src/contract/run.ts'
 import { trainConfig } from '../src/contract/train-config.ts'
 
 export const trainJob = z.object({
+  /** As the adapter's config names it. */
+  baseModel: z.string(),
   modelPath: z.string(),
   /** JSONL of DatasetRow. */
   datasetPath: z.string(),

@@ -59,8 +59,6 @@ export const servePolicy = z.strictObject({
   temperature: z.number().min(0).max(2).default(0),
   /** Upper bound of a reply when the agent sets none. */
   maxTokens: z.number().int().positive().default(256),
-  /** Sequences decoded together. */
-  maxBatch: z.number().int().positive().default(16),
 })
 export type ServePolicy = z.infer<typeof servePolicy>
 

@@ -7,7 +7,7 @@ import { z } from 'zod'
 export const trainConfig = z.strictObject({
   /** The registered training method. */
   method: z.literal('sft').default('sft'),
-  /** Tokens; a longer row is cut from the left of its context, never inside a target. */
+  /** Tokens; a longer row is left out, and the run says how many were. */
   max_length: z.number().int().positive().default(1024),
   lora_r: z.number().int().positive().default(16),
   /** The adapter is scaled by lora_alpha / lora_r. */
@@ -22,7 +22,7 @@ export const trainConfig = z.strictObject({
   max_grad_norm: z.number().positive().nullable().default(1),
   /** Rows of one optimizer step. They are laid out in as many passes as `max_tokens_per_pass` asks for. */
   train_batch_size: z.number().int().positive().default(16),
-  /** Tokens, padding included, of one forward and backward pass; bounds memory, changes no result beyond rounding. */
+  /** Tokens of one forward and backward pass; bounds memory, changes no result beyond rounding. */
   max_tokens_per_pass: z.number().int().positive().default(1024),
   num_train_epochs: z.number().positive().default(3),
   /** Overrides num_train_epochs. */

@@ -16,7 +16,11 @@ export async function changeRoute(workspace: Workspace, task: string, change: Ro
   const server = await findServer(workspace.home)
   if (server === null) {
     const { sourceKey, ...rest } = change
-    await workspace.pipeline.routes.change({ task, ...rest, ...(sourceKey === undefined ? {} : { sourceKey }) })
+    await workspace.pipeline.routes.change({
+      task,
+      ...rest,
+      ...(sourceKey === undefined ? {} : { sourceKey }),
+    })
     return
   }
   try {
@@ -46,7 +50,8 @@ export async function requireVersion(workspace: Workspace, task: string, name: s
   const names = versions.map((version) => formatVersion(version.task, version.number))
   if (names.includes(name)) return name
   throw new ShadowError('not_found', `There is no version ${name}.`, {
-    hint: names.length === 0 ? `Make one with \`shadow run --task ${task}\`.` : `There are ${names.join(', ')}.`,
+    hint:
+      names.length === 0 ? `Make one with \`shadow run --task ${task}\`.` : `There are ${names.join(', ')}.`,
   })
 }
 

@@ -41,14 +41,17 @@ export async function serve(workspace: Workspace, options: ServeOptions): Promis
   const { log } = options
   const other = await findServer(home)
   if (other !== null) {
-    throw new ShadowError('conflict', `A server runs in this home already: ${other.url} (process ${other.pid}).`, {
-      hint: 'Stop it first, or use another SHADOW_HOME.',
-    })
+    throw new ShadowError(
+      'conflict',
+      `A server runs in this home already: ${other.url} (process ${other.pid}).`,
+      {
+        hint: 'Stop it first, or use another SHADOW_HOME.',
+      },
+    )
   }
   const store = await openCaptureStore(home)
   const owned = new OwnedServer({
-    connect: (socketPath) =>
-      createHttpUpstream({ name: 'owned', baseUrl: 'http://engine/v1', socketPath }),
+    connect: (socketPath) => createHttpUpstream({ name: 'owned', baseUrl: 'http://engine/v1', socketPath }),
     modelPath: (baseModel) => findBaseModel(baseModel),
     log,
   })

@@ -41,7 +41,11 @@ export async function showTask(workspace: Workspace, name: string): Promise<Task
 }
 
 /** @throws ShadowError invalid_config naming the key */
-export async function setTask(workspace: Workspace, name: string, settings: readonly string[]): Promise<void> {
+export async function setTask(
+  workspace: Workspace,
+  name: string,
+  settings: readonly string[],
+): Promise<void> {
   const present = await workspace.pipeline.tasks.find(name)
   const config = applySettings(present?.config ?? taskConfig.parse({}), settings)
   await workspace.pipeline.tasks.save(name, config)

@@ -43,12 +43,15 @@ export async function runTraining(
           )
         }
         if (event.type === 'failed') {
-          const code = event.code === 'out_of_memory' || event.code === 'training_diverged' ? event.code : null
+          const code =
+            event.code === 'out_of_memory' || event.code === 'training_diverged' ? event.code : null
           const options = event.hint === null ? {} : { hint: event.hint }
           reject(new ShadowError(code ?? 'engine_failed', event.message, options))
         }
       })
-      child.once('error', (error) => reject(new ShadowError('engine_failed', messageOf(error), { cause: error })))
+      child.once('error', (error) =>
+        reject(new ShadowError('engine_failed', messageOf(error), { cause: error })),
+      )
       child.once('exit', (code, exitSignal) => {
         const how = exitSignal === null ? `exit ${code}` : `signal ${exitSignal}`
         reject(

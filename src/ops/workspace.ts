@@ -47,7 +47,12 @@ export async function requireTask(
   const called = captured === null ? [] : await captured.listTasks()
   const found = called.find((task) => task.task === name)
   if (found !== undefined) return { name, createdAt: found.firstCallAt, config: taskConfig.parse({}) }
-  const known = [...new Set([...(await workspace.pipeline.tasks.list()).map((task) => task.name), ...called.map((task) => task.task)])]
+  const known = [
+    ...new Set([
+      ...(await workspace.pipeline.tasks.list()).map((task) => task.name),
+      ...called.map((task) => task.task),
+    ]),
+  ]
   throw new ShadowError('unknown_task', `There is no task "${name}".`, {
     hint:
       known.length === 0

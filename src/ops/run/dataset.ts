@@ -36,7 +36,11 @@ export async function dataset(
   const heldOut = heldOutRows(await context.calls(), new Set(heldOutCalls), references)
   return await stages.run({
     name: 'dataset',
-    inputs: { judged: earlier.judged.key, threshold: task.config.threshold, heldOut: hash(toJsonLines(heldOut)) },
+    inputs: {
+      judged: earlier.judged.key,
+      threshold: task.config.threshold,
+      heldOut: hash(toJsonLines(heldOut)),
+    },
     output: datasetOutput,
     async run({ output }) {
       const calls = new Map((await context.callsOf(trainSessions)).map((call) => [call.id, call]))

@@ -38,7 +38,9 @@ export async function evaluate(
     },
     output: evaluateOutput,
     async run({ output }, progress) {
-      const rows = await readJsonLines(join(dataset.folder, 'held-out.jsonl'), (value) => heldOutRow.parse(value))
+      const rows = await readJsonLines(join(dataset.folder, 'held-out.jsonl'), (value) =>
+        heldOutRow.parse(value),
+      )
       const trainRows = await readJsonLines(join(dataset.folder, 'train.jsonl'), (value) =>
         datasetRow.parse(value),
       )
@@ -52,10 +54,10 @@ export async function evaluate(
       const result = await compare({
         rows,
         contenders: {
-          base: servedSampler(serving.socketPath, 'base', config.serve.maxBatch),
+          base: servedSampler(serving.socketPath, 'base'),
           nearest: nearestNeighbour(examplesOf(trainRows)),
           frontier: capturedFrontier,
-          owned: servedSampler(serving.socketPath, 'owned', config.serve.maxBatch),
+          owned: servedSampler(serving.socketPath, 'owned'),
         },
         scorer: scorers[config.scorer],
         confidence: config.gate.confidence,

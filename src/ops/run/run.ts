@@ -104,7 +104,7 @@ export async function openRun(workspace: Workspace, name: string, signal: AbortS
     captured,
     task,
     signal,
-    countTokens: await tokenCounter(task.config.baseModel),
+    countTokens: tokenCounter(task.config.baseModel),
   })
 }
 

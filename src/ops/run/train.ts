@@ -36,6 +36,7 @@ export async function train(
       let peakMemoryBytes = 0
       const { steps } = await runTraining(
         {
+          baseModel: config.baseModel,
           modelPath,
           datasetPath: join(dataset.folder, 'train.jsonl'),
           datasetHash: dataset.output.trainHash,

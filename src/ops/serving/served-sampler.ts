@@ -8,14 +8,16 @@ import { ShadowError } from '../../lib/error.ts'
 
 const completion = z.object({ choices: z.array(z.object({ message: chatMessage })).min(1) })
 
+/** Twice what the child decodes together keeps it busy while answers are on their way. */
+const requestsUnderWay = 32
+
 /** @throws ShadowError engine_failed from `answer` when the child gives no message */
-export function servedSampler(socketPath: string, model: string, concurrency: number): Sampler {
+export function servedSampler(socketPath: string, model: string): Sampler {
   // The evaluation waits in the child's queue, so neither headers nor body may time out.
   const dispatcher = new Agent({ connect: { socketPath }, headersTimeout: 0, bodyTimeout: 0 })
   return {
     name: model,
-    // Twice the batch keeps it full while answers are on their way.
-    concurrency: 2 * concurrency,
+    concurrency: requestsUnderWay,
     async answer({ messages, tools, maxTokens }, signal) {
       const reply = await undiciFetch('http://engine/v1/chat/completions', {
         method: 'POST',
@@ -32,7 +34,10 @@ export function servedSampler(socketPath: string, model: string, concurrency: nu
       const text = await reply.text()
       const [choice] = reply.ok ? completion.parse(JSON.parse(text)).choices : []
       if (choice === undefined) {
-        throw new ShadowError('engine_failed', `The serving process answered ${reply.status}: ${text.slice(0, 300)}`)
+        throw new ShadowError(
+          'engine_failed',
+          `The serving process answered ${reply.status}: ${text.slice(0, 300)}`,
+        )
       }
       return renderMessage(choice.message)
     },

@@ -50,7 +50,9 @@ export class ServingProcess implements AsyncDisposable {
     })
     this.exited = new Promise((resolve) => {
       this.#child.once('error', (error) => resolve(messageOf(error)))
-      this.#child.once('exit', (code, signal) => resolve(signal === null ? `exit ${code}` : `signal ${signal}`))
+      this.#child.once('exit', (code, signal) =>
+        resolve(signal === null ? `exit ${code}` : `signal ${signal}`),
+      )
     })
   }
 

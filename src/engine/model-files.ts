@@ -1,0 +1,93 @@
+/** From files to a model that runs, and adapters between memory and PEFT's format. */
+import { ShadowError } from '../lib/error.ts'
+import { LoraAdapter } from './adapters/lora.ts'
+import { loadGguf } from './io/gguf.ts'
+import { loadAdapter, saveAdapter } from './io/peft.ts'
+import type { CausalLM } from './models/causal-lm.ts'
+import { createModel } from './models/registry.ts'
+import type { Runtime } from './tensor/runtime.ts'
+import { ChatTemplate } from './tokenizer/chat-template.ts'
+import { Tokenizer } from './tokenizer/tokenizer.ts'
+
+const prefix = 'base_model.model.'
+
+export interface ModelText {
+  readonly tokenizer: Tokenizer
+  readonly chatTemplate: ChatTemplate
+}
+
+/**
+ * Tokenizer and chat template of a GGUF file; loads no native code.
+ * @throws ShadowError invalid_file naming what is wrong with the file
+ */
+export function loadText(path: string): ModelText {
+  using file = loadGguf(path)
+  const tokenizer = new Tokenizer(file.tokenizer)
+  if (file.chatTemplate === undefined) {
+    throw new ShadowError('invalid_file', `${path} has no chat template.`, {
+      hint: 'Choose a model that was made for chat (an "instruct" one).',
+    })
+  }
+  return { tokenizer, chatTemplate: new ChatTemplate(file.chatTemplate, tokenizer) }
+}
+
+/**
+ * The whole of a GGUF file: weights as f32, tokenizer, chat template.
+ * @throws ShadowError invalid_file | invalid_config | engine_failed
+ */
+export function loadModel(runtime: Runtime, path: string): ModelText & { readonly model: CausalLM } {
+  const text = loadText(path)
+  using file = loadGguf(path)
+  const model = createModel(runtime, file.config, {
+    has: (name) => file.tensors.has(name),
+    get: (name) => {
+      const tensor = file.tensors.get(name)
+      return tensor === undefined ? undefined : { shape: tensor.shape, data: tensor.read() }
+    },
+  })
+  return { ...text, model }
+}
+
+/** Writes an adapter in PEFT's format; the same adapter gives the same bytes. @throws ShadowError invalid_request */
+export function saveLora(folder: string, adapter: LoraAdapter, baseModel: string): void {
+  const tensors = new Map([...adapter.tensors()].map(([name, tensor]) => [name.slice(prefix.length), tensor]))
+  const { r, lora_alpha, lora_dropout } = adapter.config
+  const modules = new Set(adapter.linears.map(({ path }) => path.split('.').at(-1) ?? path))
+  saveAdapter(folder, {
+    config: {
+      peft_type: 'LORA',
+      r,
+      lora_alpha,
+      lora_dropout,
+      use_rslora: false,
+      target_modules: [...modules].toSorted(),
+      base_model_name_or_path: baseModel,
+    },
+    tensors,
+  })
+}
+
+/**
+ * Loads an adapter that PEFT or Shadow wrote, for a base model that it fits.
+ * @throws ShadowError not_found | invalid_file naming file and field
+ */
+export function loadLora(model: CausalLM, folder: string): LoraAdapter {
+  const { config, tensors } = loadAdapter(folder)
+  if (config.use_rslora) {
+    throw new ShadowError('invalid_file', `${folder}: adapter_config.json: use_rslora is not supported yet.`)
+  }
+  const modules = new Set([...tensors.keys()].map((name) => name.split('.').at(-3) ?? name))
+  return LoraAdapter.fromTensors(
+    model,
+    {
+      r: config.r,
+      lora_alpha: config.lora_alpha,
+      lora_dropout: config.lora_dropout,
+      target_modules: [...modules],
+    },
+    {
+      has: (name) => tensors.has(name.slice(prefix.length)),
+      get: (name) => tensors.get(name.slice(prefix.length)),
+    },
+  )
+}
