@@ -1,0 +1,21 @@
+/**
+ * The engine's public face. Importing it loads no native code; `new Runtime()` does.
+ */
+export { LoraAdapter, type LoraConfig, type TargetModules, targetModuleNames } from './adapters/lora.ts'
+export { type CausalLM, pack, type PackedTokens } from './models/causal-lm.ts'
+export { LlamaForCausalLM, type LlamaConfig } from './models/llama.ts'
+export { encodeSafetensors, openSafetensors, type TensorData } from './io/safetensors.ts'
+export { loadLora, loadModel, loadText, type ModelText, saveLora } from './model-files.ts'
+export { createModel, modelTypes } from './models/registry.ts'
+export type { LinearSpec, LoraView } from './nn/projections.ts'
+export type { Weight, WeightSource } from './nn/weights.ts'
+export { clipScale, GradientAccumulator, globalNorm, type MicroBatchResult } from './optim/accumulator.ts'
+export { AdamW, type AdamWOptions, type AdamWState } from './optim/adamw.ts'
+export { Runtime, type RuntimeOptions } from './tensor/runtime.ts'
+export { Tensor } from './tensor/tensor.ts'
+export { type LossOptions, lossAndGradients, targetLogProbabilities, type TrainRow } from './train-step.ts'
+export { ChatTemplate } from './tokenizer/chat-template.ts'
+export { Tokenizer } from './tokenizer/tokenizer.ts'
+export { parseToolCalls } from './tokenizer/tool-text.ts'
+export { GenerationScheduler, type SchedulerOptions } from './sample/scheduler.ts'
+export type { GenerateRequest, GenerateResult } from './sample/request.ts'

@@ -1,0 +1,59 @@
+/** What every language model of this engine can do; training and generation know no more than this. */
+import type { CacheHandle } from '../native/addon.ts'
+import type { LinearSpec, LoraView } from '../nn/projections.ts'
+import type { Runtime } from '../tensor/runtime.ts'
+import type { Tensor } from '../tensor/tensor.ts'
+
+/** Sequences laid end to end, without padding. */
+export interface PackedTokens {
+  /** All sequences' token ids. */
+  ids: Int32Array
+  /** Each token's position in its sequence. */
+  positions: Int32Array
+  /** Where each sequence begins in `ids`, then the end. */
+  segments: Int32Array
+}
+
+/** Rows of running sequences; several rows of one slot may come in one step. */
+export interface CachedTokens {
+  ids: Int32Array
+  positions: Int32Array
+  slots: Int32Array
+  cache: CacheHandle
+}
+
+export interface CausalLM {
+  readonly runtime: Runtime
+  readonly vocabularySize: number
+  readonly contextLength: number
+  /** The linear layers that an adapter can change, in the model's order. */
+  readonly linears: readonly LinearSpec[]
+  /** The LM head, (vocabulary, hidden), frozen. */
+  readonly head: Tensor
+  /** Hidden states after the last norm, (tokens, hidden); differentiable in the adapter's factors. */
+  hidden(tokens: PackedTokens, lora: LoraView | null): Tensor
+  /** The same for generation: reads and fills the cache, independent of batch mates. */
+  step(tokens: CachedTokens, lora: LoraView | null): Tensor
+  /** hidden (n, h) → logits (n, vocabulary), each row independent of the others. */
+  logits(hidden: Tensor): Tensor
+  /** Keys and values for `slots` sequences of up to `positions` tokens. */
+  createCache(slots: number, positions: number): CacheHandle
+  dispose(): void
+}
+
+/** Packs sequences for `hidden`. */
+export function pack(sequences: readonly (Int32Array | readonly number[])[]): PackedTokens {
+  const total = sequences.reduce((sum, ids) => sum + ids.length, 0)
+  const ids = new Int32Array(total)
+  const positions = new Int32Array(total)
+  const segments = new Int32Array(sequences.length + 1)
+  let offset = 0
+  sequences.forEach((sequence, index) => {
+    segments[index] = offset
+    ids.set(sequence, offset)
+    for (let t = 0; t < sequence.length; t++) positions[offset + t] = t
+    offset += sequence.length
+  })
+  segments[sequences.length] = offset
+  return { ids, positions, segments }
+}

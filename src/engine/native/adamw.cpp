@@ -1,0 +1,72 @@
+// The optimizer's arithmetic, outside the graph: it changes evaluated arrays in place, all in one call.
+#include <cmath>
+
+#include "fused.h"
+#include "parallel.h"
+#include "primitive.h"
+
+namespace shadow {
+namespace {
+
+float* writable(mx::array& x) {
+  require(x.dtype() == mx::float32 && x.status() != mx::array::unscheduled && x.flags().row_contiguous,
+          "an array changed in place must be evaluated, dense and float32");
+  return x.data<float>();
+}
+
+const float* readable(const mx::array& x) { return writable(const_cast<mx::array&>(x)); }
+
+}  // namespace
+
+void adamw(std::vector<mx::array>& parameters, const std::vector<mx::array>& gradients,
+           std::vector<mx::array>& first, std::vector<mx::array>& second, AdamW o, float gradient_scale) {
+  const size_t n = parameters.size();
+  require(gradients.size() == n && first.size() == n && second.size() == n,
+          "adamw: parameters, gradients and moments must be equally many");
+  const float correction1 = static_cast<float>(1 - std::pow(static_cast<double>(o.beta1), o.step));
+  const float correction2 = static_cast<float>(std::sqrt(1 - std::pow(static_cast<double>(o.beta2), o.step)));
+  const float step_size = o.learning_rate / correction1;
+  const float keep = 1 - o.learning_rate * o.weight_decay;
+  for (size_t i = 0; i < n; i++) {
+    require(gradients[i].size() == parameters[i].size() && first[i].size() == parameters[i].size() &&
+                second[i].size() == parameters[i].size(),
+            "adamw: a gradient or moment has another size than its parameter");
+    writable(parameters[i]), readable(gradients[i]), writable(first[i]), writable(second[i]);
+  }
+  parallel_for(static_cast<int>(n), [&](int i) {
+    float* p = parameters[i].data<float>();
+    const float* g = gradients[i].data<float>();
+    float* m = first[i].data<float>();
+    float* v = second[i].data<float>();
+    const size_t size = parameters[i].size();
+    for (size_t j = 0; j < size; j++) {
+      const float gradient = g[j] * gradient_scale;
+      m[j] = o.beta1 * m[j] + (1 - o.beta1) * gradient;
+      v[j] = o.beta2 * v[j] + (1 - o.beta2) * gradient * gradient;
+      p[j] = keep * p[j] - step_size * m[j] / (std::sqrt(v[j]) / correction2 + o.eps);
+    }
+  });
+}
+
+double global_norm(const std::vector<mx::array>& arrays) {
+  double total = 0;
+  for (const auto& x : arrays) {
+    const float* p = readable(x);
+    double of_array = 0;
+    for (size_t i = 0; i < x.size(); i++) of_array += static_cast<double>(p[i]) * p[i];
+    total += of_array;
+  }
+  return std::sqrt(total);
+}
+
+void add_in_place(std::vector<mx::array>& into, const std::vector<mx::array>& from) {
+  require(into.size() == from.size(), "addInPlace: the lists must be equally long");
+  for (size_t i = 0; i < into.size(); i++) {
+    float* to = writable(into[i]);
+    const float* x = readable(from[i]);
+    require(into[i].size() == from[i].size(), "addInPlace: arrays must be equally large");
+    for (size_t j = 0; j < from[i].size(); j++) to[j] += x[j];
+  }
+}
+
+}  // namespace shadow

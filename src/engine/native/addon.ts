@@ -1,0 +1,246 @@
+/**
+ * The native addon as TypeScript sees it, and how it is found. Nothing else in the engine touches it:
+ * `Runtime` (../tensor/runtime.ts) is its only user.
+ */
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { ShadowError, messageOf } from '../../lib/error.ts'
+import { resolveAddonPath } from '../../setup/engine.mjs'
+
+declare const arrayBrand: unique symbol
+declare const cacheBrand: unique symbol
+/** A native array; only the addon can look inside. */
+export type ArrayHandle = { readonly [arrayBrand]: true }
+/** Keys and values of running sequences. */
+export type CacheHandle = { readonly [cacheBrand]: true }
+
+type Unary = (x: ArrayHandle) => ArrayHandle
+type Binary = (a: ArrayHandle, b: ArrayHandle) => ArrayHandle
+/** No axes means all of them. */
+type Reduction = (x: ArrayHandle, axes: readonly number[], keepDims: boolean) => ArrayHandle
+type Sizes = readonly number[] | Int32Array
+
+/** Native element types the engine makes. */
+export type DType = 'float32' | 'int32' | 'uint32' | 'bool' | 'float16' | 'bfloat16'
+
+export interface NativeMemory {
+  activeBytes: number
+  peakBytes: number
+  cacheBytes: number
+}
+
+export interface NativeAddon {
+  fromFloat32(data: Float32Array, shape: Sizes): ArrayHandle
+  fromInt32(data: Sizes, shape: Sizes): ArrayHandle
+  full(shape: Sizes, value: number, dtype: DType): ArrayHandle
+  toFloat32(x: ArrayHandle): Float32Array
+  toInt32(x: ArrayHandle): Int32Array
+  shape(x: ArrayHandle): number[]
+  dtype(x: ArrayHandle): DType
+  dispose(x: ArrayHandle): void
+
+  add: Binary
+  subtract: Binary
+  multiply: Binary
+  divide: Binary
+  maximum: Binary
+  minimum: Binary
+  power: Binary
+  greater: Binary
+  greaterEqual: Binary
+  less: Binary
+  equal: Binary
+  matmul: Binary
+  negative: Unary
+  exp: Unary
+  log: Unary
+  sqrt: Unary
+  rsqrt: Unary
+  square: Unary
+  abs: Unary
+  sigmoid: Unary
+  tanh: Unary
+  sin: Unary
+  cos: Unary
+  stopGradient: Unary
+  contiguous: Unary
+  sum: Reduction
+  mean: Reduction
+  max: Reduction
+  logsumexp: Reduction
+  softmax: Reduction
+  argmax(x: ArrayHandle, axis: number): ArrayHandle
+  where(condition: ArrayHandle, yes: ArrayHandle, no: ArrayHandle): ArrayHandle
+  reshape(x: ArrayHandle, shape: Sizes): ArrayHandle
+  transpose(x: ArrayHandle, axes: Sizes): ArrayHandle
+  broadcastTo(x: ArrayHandle, shape: Sizes): ArrayHandle
+  slice(x: ArrayHandle, start: Sizes, stop: Sizes): ArrayHandle
+  concatenate(xs: readonly ArrayHandle[], axis: number): ArrayHandle
+  take(x: ArrayHandle, indices: ArrayHandle, axis: number): ArrayHandle
+  takeAlongAxis(x: ArrayHandle, indices: ArrayHandle, axis: number): ArrayHandle
+  astype(x: ArrayHandle, dtype: DType): ArrayHandle
+
+  randomKey(seed: number): ArrayHandle
+  randomSplit(key: ArrayHandle): [ArrayHandle, ArrayHandle]
+  randomUniform(key: ArrayHandle, low: number, high: number, shape: Sizes): ArrayHandle
+  randomNormal(key: ArrayHandle, shape: Sizes): ArrayHandle
+  randomBernoulli(key: ArrayHandle, probability: number, shape: Sizes): ArrayHandle
+
+  rmsNorm(x: ArrayHandle, weight: ArrayHandle, eps: number): ArrayHandle
+  swiglu(gateUp: ArrayHandle): ArrayHandle
+  rope(x: ArrayHandle, cosines: ArrayHandle, sines: ArrayHandle, heads: number, headDim: number): ArrayHandle
+  attention(
+    qkv: ArrayHandle,
+    segments: Sizes,
+    queryHeads: number,
+    keyHeads: number,
+    headDim: number,
+    scale: number,
+  ): ArrayHandle
+  loraLinear(
+    x: ArrayHandle,
+    weight: ArrayHandle,
+    outputs: Sizes,
+    a: readonly (ArrayHandle | null)[],
+    b: readonly (ArrayHandle | null)[],
+    scale: number,
+    residual: ArrayHandle | null,
+    exactRows: boolean,
+  ): ArrayHandle
+  linearCrossEntropy(
+    hidden: ArrayHandle,
+    weight: ArrayHandle,
+    rows: ArrayHandle,
+    targets: ArrayHandle,
+    needsGradient: boolean,
+  ): ArrayHandle
+  cachedAttention(
+    qkv: ArrayHandle,
+    cache: CacheHandle,
+    layer: number,
+    slots: Sizes,
+    positions: Sizes,
+    queryHeads: number,
+    keyHeads: number,
+    headDim: number,
+    scale: number,
+  ): ArrayHandle
+  sampleRows(
+    logits: ArrayHandle,
+    temperatures: Float64Array,
+    topPs: Float64Array,
+    uniforms: Float64Array,
+  ): [Int32Array, Float32Array]
+  adamw(
+    parameters: readonly ArrayHandle[],
+    gradients: readonly ArrayHandle[],
+    first: readonly ArrayHandle[],
+    second: readonly ArrayHandle[],
+    learningRate: number,
+    beta1: number,
+    beta2: number,
+    eps: number,
+    weightDecay: number,
+    step: number,
+    gradientScale: number,
+  ): void
+  globalNorm(arrays: readonly ArrayHandle[]): number
+  addInPlace(into: readonly ArrayHandle[], from: readonly ArrayHandle[]): void
+
+  kvCache(layers: number, slots: number, positions: number, heads: number, dim: number): CacheHandle
+  kvCacheCopyPrefix(cache: CacheHandle, from: number, to: number, length: number): void
+  kvCacheDispose(cache: CacheHandle): void
+
+  evaluate(arrays: readonly ArrayHandle[]): void
+  valueAndGrad(
+    loss: (parameters: ArrayHandle[]) => ArrayHandle[],
+    parameters: readonly ArrayHandle[],
+  ): [ArrayHandle[], ArrayHandle[]]
+  threads(): number
+  setThreads(count: number): void
+  blas(): string
+  memory(): NativeMemory
+  resetPeakMemory(): void
+  setCacheLimit(bytes: number): void
+  clearCache(): void
+}
+
+/** Names that must be there for a module to count as this addon; one from each source file. */
+const landmarks = ['fromFloat32', 'add', 'loraLinear', 'sampleRows', 'valueAndGrad', 'kvCache', 'memory']
+
+function isAddon(value: unknown): value is NativeAddon {
+  if (typeof value !== 'object' || value === null) return false
+  return landmarks.every((name) => typeof Reflect.get(value, name) === 'function')
+}
+
+/**
+ * OpenBLAS picks its kernels by CPU model, and takes models newer than itself for AVX2 machines; told by the
+ * instruction set instead, it is about twice as fast there. It reads this variable once, when it is loaded.
+ */
+function chooseBlasKernels(): void {
+  if (process.env['OPENBLAS_CORETYPE'] !== undefined || process.platform !== 'linux') return
+  const flags = / flags?\s*:(.*)/.exec(` ${readFileSync('/proc/cpuinfo', 'utf8')}`)?.[1]?.split(' ') ?? []
+  const needed = ['avx512f', 'avx512bw', 'avx512dq', 'avx512vl']
+  if (needed.every((flag) => flags.includes(flag))) process.env['OPENBLAS_CORETYPE'] = 'SKYLAKEX'
+}
+
+/** Every native failure becomes a ShadowError here, so that no caller has to know the addon's. */
+function withShadowErrors(addon: NativeAddon): NativeAddon {
+  const guarded = new Map<PropertyKey, unknown>()
+  return new Proxy(addon, {
+    get(target, key) {
+      const known = guarded.get(key)
+      if (known !== undefined) return known
+      const native: unknown = Reflect.get(target, key)
+      if (typeof native !== 'function') return native
+      const call = (...args: unknown[]): unknown => {
+        try {
+          return Reflect.apply(native, target, args)
+        } catch (thrown) {
+          throw asShadowError(thrown)
+        }
+      }
+      guarded.set(key, call)
+      return call
+    },
+  })
+}
+
+function asShadowError(thrown: unknown): unknown {
+  if (thrown instanceof ShadowError) return thrown
+  const code: unknown = thrown instanceof Error ? Reflect.get(thrown, 'code') : undefined
+  if (code === 'out_of_memory')
+    return new ShadowError('out_of_memory', messageOf(thrown), {
+      hint: 'Lower max_tokens_per_pass, or the number of sequences that are generated together.',
+      cause: thrown,
+    })
+  if (code === 'engine_failed') return new ShadowError('engine_failed', messageOf(thrown), { cause: thrown })
+  return thrown
+}
+
+/**
+ * Loads the addon. Its path comes from `SHADOW_ENGINE_ADDON`, or else from what the set-up built.
+ * @throws ShadowError `missing_prerequisite` when it was not built, `engine_failed` when it does not load.
+ */
+export function loadAddon(): NativeAddon {
+  const path = process.env['SHADOW_ENGINE_ADDON'] ?? resolveAddonPath()
+  if (path === undefined)
+    throw new ShadowError('missing_prerequisite', 'The engine is not built yet.', {
+      hint: 'Run `npm run demo` or `npm test` once, or `shadow doctor` to see what is missing.',
+    })
+  chooseBlasKernels()
+  let loaded: unknown
+  try {
+    loaded = createRequire(import.meta.url)(path)
+  } catch (thrown) {
+    throw new ShadowError('engine_failed', `The engine's addon does not load: ${messageOf(thrown)}`, {
+      hint: 'Run `shadow doctor`; deleting the cache folder it names makes the next start build the addon again.',
+      cause: thrown,
+    })
+  }
+  if (!isAddon(loaded))
+    throw new ShadowError('engine_failed', `${path} is not this version's addon.`, {
+      hint: 'Unset SHADOW_ENGINE_ADDON, or build the addon again.',
+    })
+  return withShadowErrors(loaded)
+}

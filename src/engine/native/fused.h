@@ -1,0 +1,89 @@
+// The fused operations, as functions on lazy arrays. Every one has a derivative.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "mlx/array.h"
+
+namespace shadow {
+
+namespace mx = mlx::core;
+
+/** x · weight / rms(x) over the last axis. x (..., d), weight (d). */
+mx::array rms_norm(const mx::array& x, const mx::array& weight, float eps);
+
+/** silu(gate) · up. gate_up (rows, 2n) holds gate in its first n columns, up in the rest; result (rows, n). */
+mx::array swiglu(const mx::array& gate_up);
+
+/** Rotary embedding, half-split (Hugging Face) layout, of the first `heads` heads of each row.
+ *  x (rows, c), cosines and sines (rows, head_dim / 2). */
+mx::array rope(const mx::array& x, const mx::array& cosines, const mx::array& sines, int heads, int head_dim);
+
+struct Heads {
+  int query;
+  int key;
+  int dim;
+};
+
+/** Causal attention inside each segment of a packed batch. qkv (tokens, (query + 2·key)·dim), rotated;
+ *  segments are starts, then the end; result (tokens, query·dim). */
+mx::array attention(const mx::array& qkv, std::vector<int> segments, Heads heads, float scale);
+
+/** One frozen matrix that stacks `outputs.size()` projections of the same input, with LoRA factors for
+ *  some of them: y_i = x·W_iᵀ + scale·(x·A_iᵀ)·B_iᵀ (+ residual).
+ *  x (rows, k), weight (Σ outputs, k), a[i] (r, k), b[i] (outputs[i], r) or absent.
+ *  `exact_rows`: a row's result does not depend on how many rows there are (inference). */
+struct LoraFactors {
+  std::optional<mx::array> a;
+  std::optional<mx::array> b;
+};
+mx::array lora_linear(const mx::array& x, const mx::array& weight, std::vector<int> outputs,
+                      const std::vector<LoraFactors>& factors, float scale,
+                      const std::optional<mx::array>& residual, bool exact_rows);
+
+/** −log softmax(hidden[rows[i]] · weightᵀ)[targets[i]] without keeping logits; weight is frozen.
+ *  hidden (tokens, h), weight (vocabulary, h), rows and targets (n) int32; result (n). */
+mx::array linear_cross_entropy(const mx::array& hidden, const mx::array& weight, const mx::array& rows,
+                               const mx::array& targets, bool needs_gradient);
+
+/** Keys and values of `slots` sequences, for every layer: [layer][slot][head][position][dim]. */
+class KvCache {
+ public:
+  KvCache(int layers, int slots, int positions, int heads, int dim);
+  const int layers, slots, positions, heads, dim;
+  float* keys(int layer, int slot, int head);
+  float* values(int layer, int slot, int head);
+  /** Copies the first `length` positions of one slot to another. */
+  void copy_prefix(int from, int to, int length);
+  size_t bytes() const;
+
+ private:
+  size_t offset(int layer, int slot, int head) const;
+  std::unique_ptr<float[]> keys_;
+  std::unique_ptr<float[]> values_;
+};
+
+/** Writes each row's key and value into the cache at (slot, position), then lets the row attend to its slot's
+ *  positions 0..position. Rows of one slot may come together, in any order. No derivative. */
+mx::array cached_attention(const mx::array& qkv, std::shared_ptr<KvCache> cache, int layer, std::vector<int> slots,
+                           std::vector<int> positions, Heads heads, float scale);
+
+struct AdamW {
+  float learning_rate, beta1, beta2, eps, weight_decay;
+  int step;
+};
+
+/** One decoupled-weight-decay Adam step (PyTorch's formula), in place. All arrays are evaluated, dense and
+ *  owned by the caller; gradients are multiplied by `gradient_scale` first. */
+void adamw(std::vector<mx::array>& parameters, const std::vector<mx::array>& gradients,
+           std::vector<mx::array>& first, std::vector<mx::array>& second, AdamW options, float gradient_scale);
+
+/** sqrt(Σ x²) over all arrays, summed in f64. */
+double global_norm(const std::vector<mx::array>& arrays);
+
+/** into[i] += from[i], in place. */
+void add_in_place(std::vector<mx::array>& into, const std::vector<mx::array>& from);
+
+}  // namespace shadow

@@ -1,0 +1,135 @@
+#include "parallel.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+extern "C" {
+typedef void (*openblas_dojob)(int thread, void* job, int data);
+typedef void (*openblas_run)(int sync, openblas_dojob job, int count, size_t job_size, void* jobs, int data);
+void scipy_openblas_set_num_threads(int);
+void scipy_openblas_set_threads_callback_function(openblas_run);
+}
+
+namespace shadow {
+namespace {
+
+inline void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+thread_local bool inside_region = false;
+
+class Pool {
+ public:
+  explicit Pool(int count) : count_(count) {
+    for (int i = 1; i < count; i++) workers_.emplace_back([this, i] { work(i); });
+  }
+
+  ~Pool() {
+    stopping_ = true;
+    generation_.fetch_add(1);
+    generation_.notify_all();
+    for (auto& worker : workers_) worker.join();
+  }
+
+  int count() const { return count_; }
+
+  /** Runs body(thread) on every thread at once; OpenBLAS relies on "at once", its jobs wait for each other. */
+  void run(const std::function<void(int)>& body) {
+    std::lock_guard<std::mutex> one_region_at_a_time(mutex_);
+    body_ = &body;
+    pending_.store(count_ - 1);
+    generation_.fetch_add(1);
+    generation_.notify_all();
+    inside_region = true;
+    body(0);
+    inside_region = false;
+    while (pending_.load(std::memory_order_acquire) != 0) relax();
+  }
+
+ private:
+  void work(int index) {
+    inside_region = true;
+    unsigned seen = 0;
+    for (;;) {
+      // The next region usually follows within microseconds; sleeping in between would cost more than it.
+      for (int spin = 0; spin < 4000 && generation_.load(std::memory_order_acquire) == seen; spin++) relax();
+      generation_.wait(seen);
+      seen = generation_.load(std::memory_order_acquire);
+      if (stopping_) return;
+      (*body_)(index);
+      pending_.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  const int count_;
+  std::mutex mutex_;
+  std::vector<std::thread> workers_;
+  std::atomic<unsigned> generation_{0};
+  std::atomic<int> pending_{0};
+  std::atomic<bool> stopping_{false};
+  const std::function<void(int)>* body_ = nullptr;
+};
+
+// Never destroyed: at process exit the workers are asleep, and joining them from a static destructor can hang.
+Pool*& pool() {
+  static Pool* instance = new Pool(1);
+  return instance;
+}
+
+void run_for_openblas(int, openblas_dojob job, int count, size_t job_size, void* jobs, int data) {
+  char* first = static_cast<char*>(jobs);
+  if (count == 1 || inside_region) {
+    for (int i = 0; i < count; i++) job(i, first + i * job_size, data);
+    return;
+  }
+  pool()->run([&](int thread) {
+    for (int i = thread; i < count; i += pool()->count()) job(i, first + i * job_size, data);
+  });
+}
+
+}  // namespace
+
+int thread_count() { return pool()->count(); }
+
+void set_thread_count(int count) {
+  count = std::max(1, count);
+  scipy_openblas_set_num_threads(count);
+  scipy_openblas_set_threads_callback_function(run_for_openblas);
+  if (count == pool()->count()) return;
+  delete pool();
+  pool() = new Pool(count);
+}
+
+void parallel_for(int tasks, const std::function<void(int)>& body) {
+  if (tasks <= 0) return;
+  if (tasks == 1 || inside_region || pool()->count() == 1) {
+    for (int i = 0; i < tasks; i++) body(i);
+    return;
+  }
+  std::atomic<int> next{0};
+  pool()->run([&](int) {
+    for (int i = next.fetch_add(1); i < tasks; i = next.fetch_add(1)) body(i);
+  });
+}
+
+void parallel_ranges(long count, long grain, const std::function<void(long, long)>& body) {
+  if (count <= 0) return;
+  long tasks = std::min<long>((count + grain - 1) / grain, 4L * thread_count());
+  long size = (count + tasks - 1) / tasks;
+  parallel_for(static_cast<int>(tasks), [&](int task) {
+    long begin = task * size;
+    if (begin < count) body(begin, std::min(count, begin + size));
+  });
+}
+
+}  // namespace shadow

@@ -1,0 +1,22 @@
+// One pool of threads for everything: our kernels and OpenBLAS share it, so that two pools never
+// spin against each other on the same cores.
+#pragma once
+
+#include <functional>
+
+namespace shadow {
+
+/** Threads that take part in a parallel region, the caller included. */
+int thread_count();
+
+/** Changes the number of threads of the kernels and of OpenBLAS. Results repeat bit for bit for one count. */
+void set_thread_count(int count);
+
+/** Calls body(task) once for each task in [0, tasks). Which thread runs a task is not fixed, so a task
+ *  must own its output. Nested calls run serially. */
+void parallel_for(int tasks, const std::function<void(int)>& body);
+
+/** Splits [0, count) into ranges of at least `grain` and calls body(begin, end) for each. */
+void parallel_ranges(long count, long grain, const std::function<void(long, long)>& body);
+
+}  // namespace shadow

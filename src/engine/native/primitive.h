@@ -1,0 +1,61 @@
+// What the fused operations share: they run on the CPU, in f32, on dense row-major arrays.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "mlx/array.h"
+#include "mlx/backend/cpu/encoder.h"
+#include "mlx/ops.h"
+#include "mlx/primitives.h"
+
+namespace shadow {
+
+namespace mx = mlx::core;
+
+class FusedPrimitive : public mx::Primitive {
+ public:
+  FusedPrimitive() : mx::Primitive(mx::default_stream(mx::Device::cpu)) {}
+
+  void eval_gpu(const std::vector<mx::array>&, std::vector<mx::array>&) override {
+    throw std::runtime_error(std::string(name()) + " has no GPU kernel.");
+  }
+
+ protected:
+  /** Allocates the outputs and queues the work behind what the stream has been given so far. */
+  template <class Work>
+  void queue(std::vector<mx::array>& outputs, const std::vector<mx::array>& inputs, Work work) {
+    for (auto& out : outputs) out.set_data(mx::allocator::malloc(out.nbytes()));
+    // Weak copies: the graph decides how long buffers live; a strong one would keep inputs from being freed.
+    std::vector<mx::array> in;
+    std::vector<mx::array> out;
+    for (auto& x : inputs) in.push_back(mx::array::unsafe_weak_copy(x));
+    for (auto& x : outputs) out.push_back(mx::array::unsafe_weak_copy(x));
+    auto& encoder = mx::cpu::get_command_encoder(stream());
+    encoder.dispatch([in = std::move(in), out = std::move(out), work = std::move(work)]() mutable { work(in, out); });
+  }
+};
+
+/** A dense row-major f32 view of x; throws std::invalid_argument for another dtype. */
+inline mx::array dense(const mx::array& x) {
+  if (x.dtype() != mx::float32) throw std::invalid_argument("a fused operation takes float32 arrays");
+  if (x.status() != mx::array::unscheduled && x.flags().row_contiguous) return x;
+  return mx::contiguous(x, false, mx::default_stream(mx::Device::cpu));
+}
+
+inline mx::array dense_int(const mx::array& x) {
+  if (x.dtype() != mx::int32) throw std::invalid_argument("indices are int32 arrays");
+  if (x.status() != mx::array::unscheduled && x.flags().row_contiguous) return x;
+  return mx::contiguous(x, false, mx::default_stream(mx::Device::cpu));
+}
+
+/** Elements of the last axis, and how many such rows there are. */
+inline int width(const mx::array& x) { return x.shape(-1); }
+inline int rows(const mx::array& x) { return static_cast<int>(x.size() / x.shape(-1)); }
+
+inline void require(bool condition, const char* message) {
+  if (!condition) throw std::invalid_argument(message);
+}
+
+}  // namespace shadow

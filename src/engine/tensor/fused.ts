@@ -1,0 +1,130 @@
+/** The engine's own operations: one native call where plain operations would make many, each with a derivative. */
+import type { CacheHandle } from '../native/addon.ts'
+import type { Tensor } from './tensor.ts'
+
+/** How attention's heads are laid out. */
+export interface Heads {
+  query: number
+  /** Key and value heads; divides `query`. */
+  key: number
+  dim: number
+}
+
+/** x · weight / rms(x) over the last axis. x (…, d), weight (d). */
+export function rmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor {
+  return x.runtime.wrap(x.runtime.native.rmsNorm(x.handle, weight.handle, eps))
+}
+
+/** silu(gate) · up; gateUp (rows, 2n) holds gate, then up, in each row; result (rows, n). */
+export function swiglu(gateUp: Tensor): Tensor {
+  return gateUp.runtime.wrap(gateUp.runtime.native.swiglu(gateUp.handle))
+}
+
+/**
+ * Rotary embedding in the half-split layout of Hugging Face, on the first `heads` heads of each row.
+ * x (rows, columns), cosines and sines (rows, headDim / 2), one row for each of x. Not differentiable in the angles.
+ */
+export function rope(x: Tensor, cosines: Tensor, sines: Tensor, heads: number, headDim: number): Tensor {
+  return x.runtime.wrap(x.runtime.native.rope(x.handle, cosines.handle, sines.handle, heads, headDim))
+}
+
+/**
+ * Causal attention within each segment of a packed batch, scaled by 1/√dim.
+ * qkv (tokens, (query + 2·key)·dim): all query heads, key heads, value heads of a token, rotated already.
+ * segments: where each begins, then the end. Result (tokens, query·dim).
+ */
+export function attention(qkv: Tensor, segments: Int32Array, heads: Heads): Tensor {
+  const scale = 1 / Math.sqrt(heads.dim)
+  const { native } = qkv.runtime
+  return qkv.runtime.wrap(native.attention(qkv.handle, segments, heads.query, heads.key, heads.dim, scale))
+}
+
+/** LoRA factors of one projection: a (r, k), b (n, r). */
+export interface LoraFactors {
+  a: Tensor
+  b: Tensor
+}
+
+export interface LoraLinearOptions {
+  /** One entry for each projection; null leaves that one as it is. */
+  factors?: readonly (LoraFactors | null)[]
+  /** Multiplies every low-rank product. */
+  scale?: number
+  /** (rows, n), added to the result. */
+  residual?: Tensor
+  /** Inference: a row's result does not depend on the other rows, to the last bit. */
+  exactRows?: boolean
+}
+
+/**
+ * Projections of one input through one frozen, stacked matrix: y_i = x·W_iᵀ + scale·(x·A_iᵀ)·B_iᵀ.
+ * x (rows, k), weight (Σ outputs, k), outputs: each projection's width; result (rows, Σ outputs).
+ * Differentiable in x, the factors and the residual, not in the weight.
+ */
+export function loraLinear(
+  x: Tensor,
+  weight: Tensor,
+  outputs: readonly number[],
+  options: LoraLinearOptions = {},
+): Tensor {
+  const factors = options.factors ?? outputs.map(() => null)
+  return x.runtime.wrap(
+    x.runtime.native.loraLinear(
+      x.handle,
+      weight.handle,
+      outputs,
+      factors.map((pair) => pair?.a.handle ?? null),
+      factors.map((pair) => pair?.b.handle ?? null),
+      options.scale ?? 1,
+      options.residual?.handle ?? null,
+      options.exactRows ?? false,
+    ),
+  )
+}
+
+/**
+ * −log softmax(hidden[rows[i]]·weightᵀ)[targets[i]], in nats, without keeping logits.
+ * hidden (tokens, h), weight (vocabulary, h), rows and targets (n) int32; result (n). Differentiable in hidden;
+ * `needsGradient: false` saves the work for it.
+ */
+export function linearCrossEntropy(
+  hidden: Tensor,
+  weight: Tensor,
+  rows: Tensor,
+  targets: Tensor,
+  needsGradient: boolean,
+): Tensor {
+  const { native } = hidden.runtime
+  return hidden.runtime.wrap(
+    native.linearCrossEntropy(hidden.handle, weight.handle, rows.handle, targets.handle, needsGradient),
+  )
+}
+
+/**
+ * Attention of generation: each row's key and value go into the cache at (slots[i], positions[i]), then the row
+ * attends to positions 0…positions[i] of its slot. qkv as in `attention`. Evaluate before the next step; no derivative.
+ */
+export function cachedAttention(
+  qkv: Tensor,
+  cache: CacheHandle,
+  layer: number,
+  slots: Int32Array,
+  positions: Int32Array,
+  heads: Heads,
+): Tensor {
+  const { native } = qkv.runtime
+  const scale = 1 / Math.sqrt(heads.dim)
+  return qkv.runtime.wrap(
+    native.cachedAttention(
+      qkv.handle,
+      cache,
+      layer,
+      slots,
+      positions,
+      heads.query,
+      heads.key,
+      heads.dim,
+      scale,
+    ),
+  )
+}
