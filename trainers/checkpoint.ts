@@ -67,7 +67,7 @@ export class CheckpointFolder {
       ),
     )
     const content = { step: state.step, fingerprint: this.#fingerprint, metrics: state.metrics }
-    write(join(partial, 'state.json'), [Buffer.from(JSON.stringify(content))])
+    write(join(partial, 'state.json'), Buffer.from(JSON.stringify(content)))
     const final = join(this.#folder, name)
     rmSync(final, { recursive: true, force: true })
     renameSync(partial, final)
@@ -118,6 +118,6 @@ export class CheckpointFolder {
   }
 }
 
-function write(path: string, chunks: readonly Uint8Array[]): void {
-  writeFileSync(path, Buffer.concat(chunks), { mode: 0o600, flush: true })
+function write(path: string, bytes: Uint8Array): void {
+  writeFileSync(path, bytes, { mode: 0o600, flush: true })
 }

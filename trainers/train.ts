@@ -11,6 +11,7 @@ import {
   clipScale,
   GradientAccumulator,
   LoraAdapter,
+  type LoraConfig,
   loadModel,
   lossAndGradients,
   Runtime,
@@ -105,7 +106,7 @@ class TrainingLoop {
     this.totalSteps = totalSteps(config, rows.length)
     this.#order = new BatchOrder(rows.length, config.train_batch_size, config.seed)
     this.#gradients = new GradientAccumulator(runtime)
-    this.adapter = LoraAdapter.create(model, config, config.seed)
+    this.adapter = LoraAdapter.create(model, loraConfigOf(config), config.seed)
     this.#optimizer = this.#createOptimizer()
   }
 
@@ -114,7 +115,7 @@ class TrainingLoop {
     const checkpoint = this.#checkpoints.load(this.adapter.parameterNames)
     if (checkpoint === null) return 0
     this.#optimizer.dispose()
-    this.adapter = LoraAdapter.fromTensors(this.#model, this.#config, checkpoint.parameters)
+    this.adapter = LoraAdapter.fromTensors(this.#model, loraConfigOf(this.#config), checkpoint.parameters)
     this.#optimizer = this.#createOptimizer()
     this.#optimizer.importState(checkpoint.optimizer)
     this.step = checkpoint.step
@@ -173,6 +174,11 @@ class TrainingLoop {
   #createOptimizer(): AdamW {
     return new AdamW(this.#runtime, this.adapter.parameters, { weightDecay: this.#config.weight_decay })
   }
+}
+
+function loraConfigOf(config: TrainConfig): LoraConfig {
+  const { lora_r: r, lora_alpha, lora_dropout, target_modules } = config
+  return { r, lora_alpha, lora_dropout, target_modules }
 }
 
 function fingerprintOf(job: TrainJob): string {

@@ -10,28 +10,30 @@ export async function listCalls(
 ): Promise<CallSummary[]> {
   await using captured = await openCaptured(workspace)
   if (options.task !== null) await requireTask(workspace, captured, options.task)
-  if (captured === null) return []
-  return await captured.listCalls({
-    ...(options.task === null ? {} : { task: options.task }),
-    limit: options.limit,
-    order: 'newest',
-  })
+  return (
+    (await captured.reader?.listCalls({
+      ...(options.task === null ? {} : { task: options.task }),
+      ...(Number.isFinite(options.limit) ? { limit: options.limit } : {}),
+    })) ?? []
+  )
 }
 
 /** @throws ShadowError not_found */
 export async function showCall(workspace: Workspace, id: string): Promise<CapturedCall> {
   await using captured = await openCaptured(workspace)
-  const call = await captured?.readCall(id)
-  return call ?? missing(id)
+  if (captured.reader === null) throw nothingCaptured()
+  return await captured.reader.readCall(id)
 }
 
 /** The request body as it came. @throws ShadowError not_found */
 export async function requestBytes(workspace: Workspace, id: string): Promise<Uint8Array> {
   await using captured = await openCaptured(workspace)
-  const bytes = await captured?.requestBytes(id)
-  return bytes ?? missing(id)
+  if (captured.reader === null) throw nothingCaptured()
+  return await captured.reader.requestBytes(id)
 }
 
-function missing(id: string): never {
-  throw new ShadowError('not_found', `There is no call ${id}.`, { hint: '`shadow calls` lists them.' })
+function nothingCaptured(): ShadowError {
+  return new ShadowError('not_found', 'Nothing has been captured yet.', {
+    hint: 'Start `shadow serve` and point an agent at it.',
+  })
 }

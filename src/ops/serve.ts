@@ -7,8 +7,9 @@ import { createHttpUpstream } from '../../proxy/http-upstream.ts'
 import { createProxy } from '../../proxy/proxy.ts'
 import type { RouteChange } from '../contract/api.ts'
 import type { Route } from '../contract/route.ts'
+import { dialects } from '../dialects/index.ts'
 import { messageOf, ShadowError } from '../lib/error.ts'
-import { openCaptureStore } from '../store/capture/capture-store.ts'
+import { openCaptureStore } from '../store/capture/index.ts'
 import { findBaseModel } from './models.ts'
 import { findServer, removeServerFile, writeServerFile } from './server-file.ts'
 import { OwnedServer } from './serving/owned-server.ts'
@@ -49,7 +50,7 @@ export async function serve(workspace: Workspace, options: ServeOptions): Promis
       },
     )
   }
-  const store = await openCaptureStore(home)
+  const store = await openCaptureStore(home, dialects)
   const owned = new OwnedServer({
     connect: (socketPath) => createHttpUpstream({ name: 'owned', baseUrl: 'http://engine/v1', socketPath }),
     modelPath: (baseModel) => findBaseModel(baseModel),
@@ -82,7 +83,7 @@ export async function serve(workspace: Workspace, options: ServeOptions): Promis
     upstream: createHttpUpstream({
       name: 'frontier',
       baseUrl: options.upstream.baseUrl,
-      apiKey: options.upstream.apiKey,
+      ...(options.upstream.apiKey === null ? {} : { apiKey: options.upstream.apiKey }),
     }),
     owned,
     routes,

@@ -15,18 +15,19 @@ export interface TaskSummary {
 
 export async function listTasks(workspace: Workspace): Promise<TaskSummary[]> {
   await using captured = await openCaptured(workspace)
-  const called = new Map((await captured?.listTasks())?.map((task) => [task.task, task]))
+  const called = (await captured.reader?.listTasks()) ?? []
   const set = await workspace.pipeline.tasks.list()
   const routes = new Map((await workspace.pipeline.routes.current()).map((route) => [route.task, route]))
-  const names = [...new Set([...called.keys(), ...set.map((task) => task.name)])].sort()
+  const names = [...new Set([...called, ...set.map((task) => task.name)])].toSorted()
   return await Promise.all(
     names.map(async (name) => {
       const route = routes.get(name)
       const [newest] = await workspace.pipeline.versions.list(name)
+      const sessions = (await captured.reader?.listSessions(name)) ?? []
       return {
         name,
-        calls: called.get(name)?.calls ?? 0,
-        sessions: called.get(name)?.sessions ?? 0,
+        calls: sessions.reduce((sum, session) => sum + session.calls, 0),
+        sessions: sessions.length,
         route: route?.version ?? 'frontier',
         version: newest === undefined ? null : formatVersion(newest.task, newest.number),
       }

@@ -1,9 +1,11 @@
 /** What every operation works in: the user's home folder and the pipeline store. */
+import { existsSync } from 'node:fs'
 import type { Task } from '../contract/task.ts'
 import { defaultTask, taskConfig } from '../contract/task.ts'
+import { dialects } from '../dialects/index.ts'
 import { ShadowError } from '../lib/error.ts'
 import { cacheDir, shadowHome } from '../setup/paths.mjs'
-import { type CaptureReader, openCaptureReader } from '../store/capture/capture-reader.ts'
+import { type CaptureReader, capturePath, openCaptureReader } from '../store/capture/index.ts'
 import { openPipelineStore, type PipelineStore } from '../store/pipeline/pipeline-store.ts'
 
 export interface Workspace extends AsyncDisposable {
@@ -28,35 +30,38 @@ export async function openWorkspace(): Promise<Workspace> {
   }
 }
 
-/** Opens what has been captured for reading while a server may be writing; null when nothing ever was. */
-export async function openCaptured(workspace: Workspace): Promise<(CaptureReader & AsyncDisposable) | null> {
-  return await openCaptureReader(workspace.home)
+/** What has been captured; `reader` is null when nothing ever was. */
+export interface Captured extends AsyncDisposable {
+  readonly reader: CaptureReader | null
+}
+
+/** Opens what has been captured for reading, while a server may be writing. */
+export async function openCaptured(workspace: Workspace): Promise<Captured> {
+  const reader = existsSync(capturePath(workspace.home))
+    ? await openCaptureReader(workspace.home, dialects)
+    : null
+  return {
+    reader,
+    async [Symbol.asyncDispose]() {
+      await reader?.close()
+    },
+  }
 }
 
 /**
  * A task by name. It exists once it was set or called; until it is set it has the defaults.
  * @throws ShadowError unknown_task
  */
-export async function requireTask(
-  workspace: Workspace,
-  captured: CaptureReader | null,
-  name: string,
-): Promise<Task> {
+export async function requireTask(workspace: Workspace, { reader }: Captured, name: string): Promise<Task> {
   const set = await workspace.pipeline.tasks.find(name)
   if (set !== null) return set
-  const called = captured === null ? [] : await captured.listTasks()
-  const found = called.find((task) => task.task === name)
-  if (found !== undefined) return { name, createdAt: found.firstCallAt, config: taskConfig.parse({}) }
-  const known = [
-    ...new Set([
-      ...(await workspace.pipeline.tasks.list()).map((task) => task.name),
-      ...called.map((task) => task.task),
-    ]),
-  ]
+  const called = (await reader?.listTasks()) ?? []
+  if (called.includes(name)) return { name, createdAt: 0, config: taskConfig.parse({}) }
+  const known = new Set([...(await workspace.pipeline.tasks.list()).map((task) => task.name), ...called])
   throw new ShadowError('unknown_task', `There is no task "${name}".`, {
     hint:
-      known.length === 0
+      known.size === 0
         ? `Nothing has been captured yet: run \`shadow serve\`, point OPENAI_BASE_URL at it (its calls are task "${defaultTask}" unless the URL says /tasks/${name}/v1), or create the task with \`shadow tasks set ${name}\`.`
-        : `Known tasks: ${known.sort().join(', ')}. \`shadow tasks set ${name}\` creates it.`,
+        : `Known tasks: ${[...known].toSorted().join(', ')}. \`shadow tasks set ${name}\` creates it.`,
   })
 }

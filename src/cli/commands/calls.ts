@@ -27,7 +27,8 @@ export function callsCommand(): Command {
       }
       const calls = await listCalls(workspace, {
         task: options.task ?? null,
-        limit: options.json === true && options.limit === '20' ? Number.POSITIVE_INFINITY : Number(options.limit),
+        limit:
+          options.json === true && options.limit === '20' ? Number.POSITIVE_INFINITY : Number(options.limit),
       })
       if (options.json === true) {
         for (const call of calls) {

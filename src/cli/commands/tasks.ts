@@ -15,7 +15,9 @@ export function tasksCommand(): Command {
       }
       const tasks = await listTasks(workspace)
       if (tasks.length === 0) {
-        process.stdout.write('No task yet. A task exists from its first call, or from `shadow tasks set NAME`.\n')
+        process.stdout.write(
+          'No task yet. A task exists from its first call, or from `shadow tasks set NAME`.\n',
+        )
         return
       }
       const rows = tasks.map((task) => [

@@ -51,6 +51,7 @@ const draw = String.raw`
   const holder = document.getElementById('loss')
   const data = JSON.parse(document.getElementById('loss-data').textContent)
   let plot = null
+  const shown = (u, loss) => loss == null ? '' : loss.toPrecision(4)
   const render = (print) => {
     const style = getComputedStyle(document.documentElement)
     const colour = (name) => print ? { ink: '#1c1b19', muted: '#77746c', rule: '#dddad2', accent: '#2c6e63' }[name] : style.getPropertyValue('--' + name).trim()
@@ -59,14 +60,14 @@ const draw = String.raw`
     if (plot) plot.destroy()
     plot = new uPlot({
       width: holder.clientWidth, height: Math.round(Math.min(300, Math.max(200, holder.clientWidth * 0.4))),
-      legend: { live: true, markers: { show: true } },
+      legend: { markers: { fill: (u, index) => colour(index === 1 ? 'muted' : 'accent') } },
       cursor: { y: false, points: { size: 6 } },
       scales: { x: { time: false }, y: { range: (u, min, max) => [Math.min(0, min), max > 0 ? max * 1.05 : 1] } },
       axes: [{ ...axis, grid: { show: false }, label: 'step', labelFont: font, labelSize: 20, size: 34 }, { ...axis, size: 46 }],
       series: [
-        { label: 'step' },
-        { label: 'loss', stroke: colour('muted'), width: 1, alpha: 0.45, points: { show: false } },
-        { label: 'smoothed', stroke: colour('accent'), width: 2, points: { show: data[0].length < 3 } },
+        { label: 'step', value: (u, step) => step == null ? '' : step },
+        { label: 'loss', value: shown, stroke: colour('muted'), width: 1, alpha: 0.45, points: { show: false } },
+        { label: 'smoothed', value: shown, stroke: colour('accent'), width: 2, points: { show: data[0].length < 3 } },
       ],
     }, data, holder)
   }

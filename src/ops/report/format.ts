@@ -12,9 +12,14 @@ export function formatFact(value: string | number): string {
   return typeof value === 'number' ? formatNumber(value) : value
 }
 
+/** Keeps a percent sign on the line of its number. */
+export function unbroken(text: string): string {
+  return text.replace(/(?<=\d) %/g, '\u00a0%')
+}
+
 /** `97.3 %`, with a space that doesn't break. */
 export function formatShare(share: number): string {
-  return `${(100 * share).toFixed(1)} %`
+  return unbroken(`${(100 * share).toFixed(1)} %`)
 }
 
 export function formatInterval({ low, high }: Estimate): string {

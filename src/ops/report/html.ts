@@ -19,6 +19,7 @@ import {
   formatShare,
   formatTime,
   shorten,
+  unbroken,
   visible,
 } from './format.ts'
 import type { ReportStage, RunReport } from './report.ts'
@@ -48,7 +49,7 @@ export async function renderHtml(report: RunReport): Promise<string> {
 <header class="${promoted ? 'promoted' : 'refused'}">
   <p class="kicker"><strong>${visible(report.task)}</strong>${optional(report.version)}<span>${formatTime(report.createdAt)}</span></p>
   <h1>${promoted ? 'Promoted' : 'Refused'}</h1>
-  <p class="sentence">${withoutVerdict(visible(report.decision.sentence))}</p>
+  <p class="sentence">${withoutVerdict(unbroken(visible(report.decision.sentence)))}</p>
 </header>
 <main>
 ${contendersSection(report)}
@@ -81,10 +82,10 @@ function hashOf(script: string): string {
 
 function contendersSection(report: RunReport): Html {
   const { calls, sessions, confidence, difference, scorer, scores } = report.evaluation
-  const level = `${Number((100 * confidence).toFixed(2))} %`
+  const level = unbroken(`${Number((100 * confidence).toFixed(2))} %`)
   return html`<section>
 <h2>On sessions that training never saw</h2>
-<p class="lede">${formatNumber(calls)} held-out calls in ${formatNumber(sessions)} sessions, scored by ${visible(scorer)} against the reference. Bars are ${level} intervals, clustered by session.</p>
+<p class="lede">${formatNumber(calls)} held-out calls in ${formatNumber(sessions)} sessions, compared with the reference by the ${visible(scorer)} scorer. Bars are ${level} intervals, clustered by session.</p>
 <table class="contenders">
 <thead><tr><th>Contender</th><th class="number">Score</th><th class="plot">0 to 100 %</th></tr></thead>
 <tbody>
@@ -151,7 +152,7 @@ ${rows.map(answerRow)}`
 
 function answerRow(row: EvaluatedRow): Html {
   const shown: readonly Contender[] = ['owned', 'frontier']
-  return html`<details><summary><span class="request">${shorten(visible(row.input).trim(), 400) || '(no text)'}</span><span class="marks">${shown.map((name) => html`${mark(row.scores[name])} ${name} `)}</span></summary>
+  return html`<details><summary><span class="request">${shorten(visible(row.input).trim(), 400) || '(no text)'}</span><span class="marks">${shown.map((name) => html`<span>${mark(row.scores[name])} ${name}</span>`)}</span></summary>
 <dl class="answers"><dt>reference</dt><dd>${quoted(row.reference)}</dd>${contenderOrder.map(
     (name) => html`<dt>${mark(row.scores[name])} ${name}</dt><dd>${quoted(row.answers[name])}</dd>`,
   )}</dl></details>

@@ -54,7 +54,11 @@ td .about, .small { display: block; color: var(--muted); font-size: .85rem; line
 .uplot { font-family: var(--sans) }
 .u-legend { font-size: .82rem; color: var(--muted); text-align: left }
 .u-legend td, .u-legend th { border: 0; padding: .1rem .3rem }
-.u-legend.u-inline tr { margin-right: 1rem }
+.u-legend.u-inline tr { margin-right: 1.2rem }
+.u-legend.u-inline.u-live th::after { content: none }
+.u-legend th { font-weight: 400 }
+.u-legend .u-marker { width: .9rem; height: 3px; border: 0 !important; border-radius: 2px }
+.u-legend .u-value { width: 5.5em; color: var(--ink) }
 figcaption { color: var(--muted); font-size: .9rem; margin-top: .6rem; max-width: 42rem }
 .facts { display: flex; flex-wrap: wrap; gap: .15rem 1.3rem }
 .facts div { display: flex; gap: .4rem }
@@ -69,7 +73,7 @@ summary { display: flex; gap: 1rem; align-items: baseline; padding: .6rem 0; cur
 summary::-webkit-details-marker { display: none }
 summary .request { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; unicode-bidi: isolate }
 details[open] summary .request { white-space: normal; overflow-wrap: anywhere }
-summary .marks { white-space: nowrap; font-size: .85rem; color: var(--muted) }
+summary .marks { display: flex; gap: .9rem; white-space: nowrap; font-size: .85rem; color: var(--muted) }
 summary:hover .request { color: var(--accent) }
 summary:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px }
 .yes { color: var(--good) }

@@ -18,7 +18,7 @@ const collected = z.object({
 export type Collected = z.infer<typeof collected>
 
 export async function collect(context: RunContext, stages: StageRunner): Promise<StageResult<Collected>> {
-  const calls = await context.calls()
+  const calls = context.calls
   const ids = calls.map((call) => `${call.id} ${call.status}`)
   return await stages.run({
     name: 'collect',

@@ -33,7 +33,7 @@ export async function dataset(
   const { task, workspace } = context
   const references = await workspace.pipeline.references.lookup(task.name)
   const { trainSessions, heldOutCalls } = await readSplit(earlier.split)
-  const heldOut = heldOutRows(await context.calls(), new Set(heldOutCalls), references)
+  const heldOut = heldOutRows(context.calls, new Set(heldOutCalls), references)
   return await stages.run({
     name: 'dataset',
     inputs: {
@@ -43,10 +43,10 @@ export async function dataset(
     },
     output: datasetOutput,
     async run({ output }) {
-      const calls = new Map((await context.callsOf(trainSessions)).map((call) => [call.id, call]))
+      const calls = new Map(context.callsOf(trainSessions).map((call) => [call.id, call]))
       const { rows, counts } = selectRows({
-        trajectories: await context.trajectories(trainSessions),
-        groups: await context.groups(trainSessions),
+        trajectories: context.trajectories(trainSessions),
+        groups: context.groups(trainSessions),
         verdicts: await readJsonLines(join(earlier.judged.folder, 'verdicts.jsonl'), (value) =>
           verdict.parse(value),
         ),

@@ -19,7 +19,7 @@ export async function group(
     output: groupOutput,
     async run({ output }) {
       const { trainSessions } = await readSplit(split)
-      const groups = await context.groups(trainSessions)
+      const groups = context.groups(trainSessions)
       // Nodes and calls only: the messages are in the tree once already.
       const stored = groups.map(({ promptNode, members }) => ({
         promptNode,

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { judgeGroups, type JudgingInput } from '../../../judge/judge-groups.ts'
 import { toJsonLines, writeFileAtomically } from '../../lib/files.ts'
-import { storeSecret } from '../../lib/hash.ts'
+import { openStoreSecret } from '../../store/secret.ts'
 import type { RunContext } from './run-context.ts'
 import { readSplit } from './split.ts'
 import type { StageResult, StageRunner } from './stage.ts'
@@ -35,7 +35,7 @@ export async function judge(
     output: judgeOutput,
     async run({ output }, progress) {
       const { trainSessions } = await readSplit(earlier.split)
-      const judging = await judgeGroups(await judgingInput(context, trainSessions), {
+      const judging = await judgeGroups(judgingInput(context, trainSessions), {
         signal: context.signal,
         onProgress: ({ done, total, cached }) =>
           progress.update(done, total, cached === 0 ? '' : `${cached} known already`),
@@ -61,16 +61,14 @@ export async function judge(
   })
 }
 
-export async function judgingInput(
-  context: RunContext,
-  trainSessions: readonly string[],
-): Promise<JudgingInput> {
+/** What the judge is asked; held-out sessions are not in it. */
+export function judgingInput(context: RunContext, trainSessions: readonly string[]): JudgingInput {
   const { task, workspace } = context
   return {
     task: task.name,
-    groups: await context.groups(trainSessions),
+    groups: context.groups(trainSessions),
     config: task.config,
-    secret: storeSecret(workspace.home),
+    secret: openStoreSecret(workspace.home).of('judge', ''),
     cache: workspace.pipeline.verdicts,
   }
 }

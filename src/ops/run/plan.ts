@@ -7,7 +7,7 @@ import { untrainableReason } from '../../contract/call.ts'
 import type { Workspace } from '../workspace.ts'
 import { countTokens } from './collect.ts'
 import { judgingInput } from './judge.ts'
-import { openRun } from './run.ts'
+import { RunContext } from './run-context.ts'
 
 export interface RunPlan {
   task: string
@@ -40,17 +40,16 @@ const assumedEvaluationCallMs = 700
 
 /** @throws ShadowError unknown_task | no_calls */
 export async function planRun(workspace: Workspace, name: string, signal: AbortSignal): Promise<RunPlan> {
-  const context = await openRun(workspace, name, signal)
-  await using _captured = context.captured
+  const context = await RunContext.open(workspace, name, signal)
   const { config } = context.task
-  const calls = await context.calls()
+  const calls = context.calls
   const split = splitSessions(
     calls.filter((call) => call.status === 'complete'),
     config.holdOut,
   )
-  const judging = await estimateJudging(await judgingInput(context, split.trainSessions))
-  const training = await context.callsOf(split.trainSessions)
-  const trajectories = await context.trajectories(split.trainSessions)
+  const judging = await estimateJudging(judgingInput(context, split.trainSessions))
+  const training = context.callsOf(split.trainSessions)
+  const trajectories = context.trajectories(split.trainSessions)
   const usable = training.filter((call) =>
     call.replies.some((reply) => untrainableReason(call, reply) === null),
   )

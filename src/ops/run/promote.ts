@@ -4,7 +4,8 @@ import { z } from 'zod'
 import type { GateDecision } from '../../contract/evaluation.ts'
 import { formatVersion } from '../../contract/route.ts'
 import { writeFileAtomically } from '../../lib/files.ts'
-import { renderHtml, renderMarkdown } from '../report/report.ts'
+import { renderHtml } from '../report/html.ts'
+import { renderMarkdown } from '../report/markdown.ts'
 import { changeRoute } from '../route.ts'
 import { assembleReport, type Stages } from './assemble-report.ts'
 import type { RunContext } from './run-context.ts'
@@ -42,7 +43,7 @@ export async function promote(
       })
       const name = formatVersion(task.name, version.number)
       const report = await assembleReport(context, stages, earlier, name)
-      await writeFileAtomically(join(output, reportFiles.html), renderHtml(report))
+      await writeFileAtomically(join(output, reportFiles.html), await renderHtml(report))
       await writeFileAtomically(join(output, reportFiles.markdown), renderMarkdown(report))
       if (decision.promote) {
         await changeRoute(workspace, task.name, {

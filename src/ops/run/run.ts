@@ -5,7 +5,7 @@ import type { Evaluation, GateDecision, StageName } from '../../contract/index.t
 import { messageOf, ShadowError } from '../../lib/error.ts'
 import { isAlive } from '../server-file.ts'
 import type { ProgressSink } from '../progress.ts'
-import { openCaptured, requireTask, type Workspace } from '../workspace.ts'
+import type { Workspace } from '../workspace.ts'
 import { collect } from './collect.ts'
 import { dataset } from './dataset.ts'
 import { evaluate } from './evaluate.ts'
@@ -16,7 +16,6 @@ import { promote, reportFiles } from './promote.ts'
 import { RunContext } from './run-context.ts'
 import { split } from './split.ts'
 import { type StageReport, StageRunner } from './stage.ts'
-import { tokenCounter } from './token-counter.ts'
 import { train } from './train.ts'
 
 export interface RunOptions {
@@ -44,8 +43,7 @@ export interface RunResult {
 
 /** @throws ShadowError unknown_task | no_calls | busy | whatever a stage throws; a rerun goes on from there */
 export async function run(workspace: Workspace, options: RunOptions): Promise<RunResult> {
-  const context = await openRun(workspace, options.task, options.signal)
-  await using _captured = context.captured
+  const context = await RunContext.open(workspace, options.task, options.signal)
   await refuseSecondRun(workspace, options.task)
   const runId = ulid()
   await workspace.pipeline.runs.start({ id: runId, task: options.task, stage: 'collect', pid: process.pid })
@@ -86,26 +84,6 @@ export async function run(workspace: Workspace, options: RunOptions): Promise<Ru
     })
     throw error
   }
-}
-
-/** What a run, or the plan of one, starts from. @throws ShadowError unknown_task | no_calls */
-export async function openRun(workspace: Workspace, name: string, signal: AbortSignal): Promise<RunContext> {
-  const captured = await openCaptured(workspace)
-  const task = await requireTask(workspace, captured, name)
-  const calls = (await captured?.callsOfTask(name)) ?? []
-  if (captured === null || calls.length === 0) {
-    await captured?.[Symbol.asyncDispose]()
-    throw new ShadowError('no_calls', `Task ${name} has no calls yet.`, {
-      hint: `Run \`shadow serve\` and let the agent work with OPENAI_BASE_URL=http://127.0.0.1:8327/tasks/${name}/v1.`,
-    })
-  }
-  return new RunContext({
-    workspace,
-    captured,
-    task,
-    signal,
-    countTokens: tokenCounter(task.config.baseModel),
-  })
 }
 
 async function runStages(

@@ -34,7 +34,7 @@ export async function split(
     inputs: { collected: collected.key, holdOut: task.config.holdOut },
     output: splitOutput,
     async run({ output }) {
-      const calls = (await context.calls()).filter((call) => call.status === 'complete')
+      const calls = context.calls.filter((call) => call.status === 'complete')
       const result = splitSessions(calls, task.config.holdOut)
       if (result.trainSessions.length === 0) {
         throw new ShadowError('no_calls', `Task ${task.name} has no complete call to learn from.`, {

@@ -1,0 +1,15 @@
+/**
+ * Shadow as a library: the same operations as the commands. The domain's types and schemas are at
+ * `./contract`, the engine on its own is at `./engine`.
+ */
+export { ShadowError } from '../lib/error.ts'
+export { createApi } from '../http/api.ts'
+export { listCalls, requestBytes, showCall } from '../ops/calls.ts'
+export type { ProgressSink, StageProgress } from '../ops/progress.ts'
+export { importReferences } from '../ops/references.ts'
+export { changeRoute, newestVersion, routeHistory } from '../ops/route.ts'
+export { planRun, type RunPlan } from '../ops/run/plan.ts'
+export { type RunOptions, type RunResult, run } from '../ops/run/run.ts'
+export { type RunningServer, type ServeOptions, serve } from '../ops/serve.ts'
+export { listTasks, setTask, showTask, type TaskSummary } from '../ops/tasks.ts'
+export { openWorkspace, type Workspace } from '../ops/workspace.ts'
