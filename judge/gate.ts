@@ -47,7 +47,7 @@ export function decide(
       `${count(calls, 'held-out call')} are too few to decide on, the task asks for ${minimumSample}`,
     )
   }
-  const known = `${scoresIn(evaluation, context.gateSource)}; the difference is ${signedPoints(evaluation.difference.mean)} and with ${percent(confidence)} confidence at least ${signedPoints(lowerBound)}`
+  const known = `${scoresIn(evaluation, context.gateSource)}; the difference is ${signed(100 * evaluation.difference.mean)} and with ${percent(confidence)} confidence at least ${boundPoints(lowerBound)}`
   const asked = margin === 0 ? 'no loss at all' : `a loss of at most ${points(margin)}`
   const told = caveats(evaluation, context)
   if (lowerBound < -margin) {
@@ -104,8 +104,12 @@ function points(difference: number): string {
   return `${Number((100 * difference).toFixed(2))} points`
 }
 
-/** In points of a hundred; rounded down (but for the noise of binary fractions): a bound is never told better than it is. */
-function signedPoints(difference: number): string {
-  const rounded = Math.floor(difference * 1000 + 1e-6) / 10
-  return `${rounded < 0 ? '−' : '+'}${Math.abs(rounded).toFixed(1)} points`
+/** In points of a hundred; rounded down, but for the noise of binary fractions: a bound is never told better than it is. */
+function boundPoints(difference: number): string {
+  return signed(Math.floor(difference * 1000 + 1e-6) / 10)
+}
+
+function signed(points: number): string {
+  const size = Math.abs(points).toFixed(1)
+  return `${size === '0.0' ? '±' : points < 0 ? '−' : '+'}${size} points`
 }
