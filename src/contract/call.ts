@@ -40,6 +40,8 @@ export const capturedCall = z.object({
   session: z.string(),
   /** The call whose reply this one's prompt goes on from; null where a branch starts. */
   parent: z.string().nullable(),
+  /** Canonical node of that reply, hex; null where there is no parent. */
+  parentNode: z.string().nullable(),
   dialect: z.string(),
   startedAt: z.number(),
   status: callStatus,
@@ -48,6 +50,8 @@ export const capturedCall = z.object({
   modelAsked: z.string(),
   modelAnswered: z.string().nullable(),
   servedBy: z.string(),
+  /** The owned version that was asked first and failed before its first byte; null where none did. */
+  fallbackFrom: z.string().nullable(),
   usage: usage.nullable(),
   timings: callTimings,
   error: z.string().nullable(),

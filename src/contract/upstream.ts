@@ -6,7 +6,8 @@ export interface UpstreamRequest {
   path: string
   /** Names and values as they came, in order, hop-by-hop headers removed. */
   headers: readonly (readonly [string, string])[]
-  body: Uint8Array | null
+  /** Whole, or in chunks as they come in. */
+  body: Uint8Array | AsyncIterable<Uint8Array> | null
   signal: AbortSignal
 }
 

@@ -46,7 +46,8 @@ function contentOf(content: unknown): unknown {
 }
 
 function toolCallOf(call: unknown): unknown {
-  if (!isFields(call)) return { id: '', type: 'function', function: { name: '', arguments: JSON.stringify(call) } }
+  if (!isFields(call))
+    return { id: '', type: 'function', function: { name: '', arguments: JSON.stringify(call) } }
   const made = [call['function'], call['custom']].find(isFields) ?? {}
   const input = made['arguments'] ?? made['input'] ?? ''
   return {

@@ -8,7 +8,6 @@ import {
   parseSlice,
   type Slice,
   scanJsonObject,
-  sliceOf,
   textOfBytes,
 } from '../lib/json-slices.ts'
 import { canonicalChatTools, chatWalk } from './chat-canonical.ts'
@@ -33,9 +32,13 @@ export const chat: Dialect = {
     const messages = memberNamed(members, 'messages')
     const slices = messages?.elements ?? []
     if (messages === undefined || slices.length === 0) {
-      throw new ShadowError('invalid_request', '"messages" is missing, or is no list with at least one message.', {
-        hint: 'Send the conversation as a list of objects in "messages".',
-      })
+      throw new ShadowError(
+        'invalid_request',
+        '"messages" is missing, or is no list with at least one message.',
+        {
+          hint: 'Send the conversation as a list of objects in "messages".',
+        },
+      )
     }
     const tools = memberNamed(members, 'tools')
     const model = memberNamed(members, 'model')
@@ -48,7 +51,7 @@ export const chat: Dialect = {
       model: model?.value ?? null,
       modelName: typeof name === 'string' ? name : '',
       stream: stream !== undefined && textOfBytes(body, stream.value) === 'true',
-      systemText: leadingInstructions(body, slices),
+      systemText: () => leadingInstructions(body, slices),
     } satisfies SplitRequest
   },
 
@@ -99,9 +102,7 @@ function valueOf(body: Uint8Array, member: JsonMember | undefined): unknown {
 function leadingInstructions(body: Uint8Array, messages: readonly Slice[]): string {
   const texts: string[] = []
   for (const slice of messages) {
-    // Most conversations have one instruction; parsing a long prompt to find none would be waste.
-    const bytes = sliceOf(body, slice)
-    const { data } = instruction.safeParse(parseSlice(bytes))
+    const { data } = instruction.safeParse(parseSlice(body, slice))
     if (data === undefined) break
     const { content } = data
     texts.push(typeof content === 'string' ? content : content.map((part) => part.text ?? '').join(''))

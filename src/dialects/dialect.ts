@@ -20,7 +20,7 @@ export interface SplitRequest {
   readonly modelName: string
   readonly stream: boolean
   /** The text of the leading instructions, for rules that recognise a task. */
-  readonly systemText: string
+  systemText(): string
 }
 
 /** One message in canonical form. */

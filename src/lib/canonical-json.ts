@@ -34,12 +34,18 @@ export function canonicalJsonText(text: string): string {
 /** Parses JSON for `canonicalJson`, keeping numbers that a double would round. */
 export function parseExactly(text: string): unknown {
   if (!mayBeInexact.test(text)) return JSON.parse(text)
-  return JSON.parse(text, (_name, value: unknown, context) => {
-    const source = context?.source
+  // The third argument (ECMAScript 2026) isn't in TypeScript's library yet.
+  return JSON.parse(text, (...[, value, context]: unknown[]) => {
+    const source = sourceOf(context)
     if (typeof value !== 'number' || source === undefined) return value
     const written = decimal(source)
     return Number.isFinite(value) && decimal(String(value)) === written ? value : new ExactNumber(written)
   })
+}
+
+function sourceOf(context: unknown): string | undefined {
+  if (typeof context !== 'object' || context === null || !('source' in context)) return undefined
+  return typeof context.source === 'string' ? context.source : undefined
 }
 
 /** The canonical form of a value as JSON.parse or `parseExactly` gives it, however deep. */

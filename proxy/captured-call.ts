@@ -1,0 +1,210 @@
+/**
+ * One captured call: the request goes up as it came, the reply comes down as it came, and its end is held
+ * until the call is on record.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Dialect, SplitRequest } from '../src/dialects/index.ts'
+import { messageOf, ShadowError } from '../src/lib/error.ts'
+import { type Answer, answerOf, intendedAnswerer } from './answer.ts'
+import { Capture, type CapturedRequest, type Outcome } from './capture.ts'
+import type { ProxyContext } from './context.ts'
+import { endToEnd, type Headers, headerOf, pairsOf, without } from './headers.ts'
+import { type Ending, ReplyTap } from './reply-tap.ts'
+import { ReplyWriter, sendError } from './reply-writer.ts'
+import type { Target } from './target.ts'
+import { taskOf } from './task-of.ts'
+
+export async function handleCapturedCall(
+  context: ProxyContext,
+  dialect: Dialect,
+  target: Target,
+  req: IncomingMessage,
+  res: ServerResponse,
+): Promise<void> {
+  const startedAt = Date.now()
+  const start = performance.now()
+  const body = await readBody(req)
+  // The agent left before its request was whole: there is nothing to answer and nothing to record.
+  if (body === null) return
+  const headers = without(endToEnd(pairsOf(req.rawHeaders)), 'expect')
+  let split: SplitRequest
+  let task: string
+  try {
+    split = dialect.splitRequest(body)
+    task = taskOf(
+      {
+        fromUrl: target.task,
+        fromHeader: headerOf(headers, 'x-task'),
+        model: split.modelName,
+        systemText: () => split.systemText(),
+      },
+      context.tasks,
+    )
+  } catch (error) {
+    if (!(error instanceof ShadowError)) throw error
+    sendError(res, error)
+    return
+  }
+  const call = new CapturedCall(
+    context,
+    { id: context.newId(), task, dialect, headers, body, split, startedAt },
+    start,
+  )
+  await call.run(target, res)
+}
+
+class CapturedCall {
+  private readonly context: ProxyContext
+  private readonly request: CapturedRequest
+  private readonly start: number
+  private capture: Capture | null = null
+  private answer: Answer | null = null
+  private tap: ReplyTap | null = null
+  private firstByteMs: number | null = null
+  private isCommitted = false
+
+  constructor(context: ProxyContext, request: CapturedRequest, start: number) {
+    this.context = context
+    this.request = request
+    this.start = start
+  }
+
+  async run(target: Target, res: ServerResponse): Promise<void> {
+    const { task, headers, body, split } = this.request
+    const { path, query } = target
+    const agent = new AbortController()
+    res.once('close', () => {
+      if (!res.writableFinished) agent.abort(new Error('The agent closed its connection.'))
+    })
+    // Asked first: the conversation is looked up while the upstream works.
+    const asked = answerOf(this.context, { task, path, query, headers, body, split, signal: agent.signal })
+    this.capture = this.begin()
+    try {
+      this.answer = await asked
+    } catch (error) {
+      await this.failed(error, res, agent.signal)
+      return
+    }
+    await this.relay(this.answer, res, agent.signal)
+  }
+
+  private begin(): Capture | null {
+    try {
+      return new Capture(this.context, this.request)
+    } catch (error) {
+      this.notCaptured(error)
+      return null
+    }
+  }
+
+  private async relay({ reply }: Answer, res: ServerResponse, agent: AbortSignal): Promise<void> {
+    const tap = new ReplyTap(this.request.dialect, reply.status, reply.headers)
+    this.tap = tap
+    const writer = new ReplyWriter(res)
+    writer.head(reply.status, [...endToEnd(reply.headers), ...this.ownHeaders()])
+    try {
+      for await (const chunk of reply.body) {
+        this.firstByteMs ??= this.elapsed()
+        await tap.push(chunk)
+        if (tap.isOver) await this.commit('terminated')
+        await writer.write(chunk)
+        if (agent.aborted) break
+      }
+    } catch (error) {
+      await this.commit(agent.aborted ? 'aborted' : 'cut')
+      if (!agent.aborted)
+        this.context.logger.warn({ call: this.request.id, error: messageOf(error) }, 'reply was cut')
+      writer.cut()
+      return
+    }
+    await this.commit(agent.aborted ? 'aborted' : 'ended')
+    writer.end()
+  }
+
+  /** Nobody answered. */
+  private async failed(thrown: unknown, res: ServerResponse, agent: AbortSignal): Promise<void> {
+    const error =
+      thrown instanceof ShadowError
+        ? thrown
+        : new ShadowError('internal', `The call failed: ${messageOf(thrown)}.`, { cause: thrown })
+    await this.record({
+      status: agent.aborted ? 'aborted' : 'upstream_error',
+      httpStatus: null,
+      body: null,
+      split: null,
+      error: agent.aborted ? null : error.message,
+    })
+    if (!agent.aborted) {
+      this.context.logger.warn({ call: this.request.id, error: error.message }, 'no upstream answered')
+    }
+    sendError(res, error, this.ownHeaders())
+  }
+
+  private async commit(ending: Ending | 'aborted'): Promise<void> {
+    if (this.isCommitted || this.tap === null || this.answer === null) return
+    const { status, ...result } = this.tap.result(ending === 'aborted' ? 'cut' : ending)
+    await this.record({
+      ...result,
+      status: ending === 'aborted' && status !== 'complete' ? 'aborted' : status,
+      httpStatus: this.answer.reply.status,
+      ...(ending === 'aborted' ? { error: null } : {}),
+    })
+  }
+
+  private async record(
+    outcome: Pick<Outcome, 'status' | 'httpStatus' | 'body' | 'split' | 'error'>,
+  ): Promise<void> {
+    this.isCommitted = true
+    if (this.capture === null) return
+    try {
+      await this.capture.commit({
+        ...outcome,
+        servedBy: this.servedBy(),
+        fallback: this.answer?.fallback ?? null,
+        firstByteMs: this.firstByteMs,
+        totalMs: this.elapsed(),
+      })
+      this.context.counts.captured++
+    } catch (error) {
+      this.notCaptured(error)
+    }
+  }
+
+  private notCaptured(error: unknown): void {
+    const { counts, logger } = this.context
+    counts.notCaptured++
+    logger.error(
+      { call: this.request.id, notCaptured: counts.notCaptured, error: messageOf(error) },
+      'A CALL WAS NOT CAPTURED; the agent is served all the same',
+    )
+  }
+
+  private ownHeaders(): Headers {
+    const { notCaptured } = this.context.counts
+    return [
+      ['x-shadow-call', this.request.id],
+      ['x-shadow-served-by', this.servedBy()],
+      ...(this.capture === null ? [] : [['x-shadow-session', this.capture.placement.session] as const]),
+      ...(notCaptured === 0 ? [] : [['x-shadow-not-captured', String(notCaptured)] as const]),
+    ]
+  }
+
+  private servedBy(): string {
+    return this.answer?.servedBy ?? intendedAnswerer(this.context, this.request)
+  }
+
+  private elapsed(): number {
+    return performance.now() - this.start
+  }
+}
+
+/** Null when the agent went away before the end. */
+async function readBody(req: IncomingMessage): Promise<Buffer | null> {
+  const chunks: Buffer[] = []
+  return new Promise((resolve) => {
+    req.on('data', (chunk: Buffer) => chunks.push(chunk))
+    req.once('end', () => resolve(chunks.length === 1 ? (chunks[0] ?? null) : Buffer.concat(chunks)))
+    req.once('error', () => resolve(null))
+    req.once('close', () => resolve(null))
+  })
+}

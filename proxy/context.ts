@@ -1,0 +1,28 @@
+/** What the handlers of one proxy share. */
+import type { Logger } from 'pino'
+import type { RouteSource, Upstream } from '../src/contract/index.ts'
+import type { CaptureStore } from '../src/store/capture/index.ts'
+import type { TaskRules } from './task-of.ts'
+
+export interface ProxyContext {
+  /** The frontier. */
+  readonly upstream: Upstream
+  /** What answers for owned versions; null where nothing does. */
+  readonly owned: Upstream | null
+  readonly routes: RouteSource
+  readonly store: CaptureStore
+  readonly tasks: TaskRules
+  readonly logger: Logger
+  readonly counts: ProxyCounts
+  /** ULIDs that rise within this process. */
+  newId(): string
+}
+
+/** Since the process started. */
+export interface ProxyCounts {
+  captured: number
+  /** Calls that were answered but could not be recorded. */
+  notCaptured: number
+  passedThrough: number
+  inFlight: number
+}

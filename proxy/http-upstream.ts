@@ -1,0 +1,173 @@
+/** An OpenAI-compatible server over HTTP, on a host or on a Unix socket. */
+import { Readable } from 'node:stream'
+import { type Dispatcher, Pool } from 'undici'
+import type { Upstream, UpstreamReply, UpstreamRequest } from '../src/contract/index.ts'
+import { messageOf, ShadowError } from '../src/lib/error.ts'
+import { flatOf, type Headers, pairsOf, without } from './headers.ts'
+import { ReplyBody } from './reply-body.ts'
+
+/** Milliseconds; 0 waits for ever. None of them ends a reply that is still coming. */
+export interface UpstreamTimeouts {
+  /** Until the connection stands. Default 10 s. */
+  connectMs?: number
+  /** From the request's end to the reply's head. Default 10 min, which is what OpenAI's clients wait. */
+  firstByteMs?: number
+  /** Between two chunks of the body. Default 10 min. */
+  idleMs?: number
+}
+
+export interface HttpUpstreamOptions {
+  /** As `x-shadow-served-by` and the records show it. */
+  name: string
+  /** With its path, `https://api.openai.com/v1`. */
+  baseUrl: string
+  /** Sent in the place of the agent's own Authorization. */
+  apiKey?: string
+  /** Path of a Unix socket to connect to; host and port of `baseUrl` are then only names. */
+  socketPath?: string
+  timeouts?: UpstreamTimeouts
+}
+
+export interface HttpUpstream extends Upstream {
+  /** Ends idle connections at once, and the others with the requests on them. */
+  close(): Promise<void>
+}
+
+/** @throws ShadowError invalid_config when the base URL is none */
+export function createHttpUpstream(options: HttpUpstreamOptions): HttpUpstream {
+  const url = parseBaseUrl(options.baseUrl)
+  const { connectMs = 10_000, firstByteMs = 600_000, idleMs = 600_000 } = options.timeouts ?? {}
+  const pool = new Pool(url.origin, {
+    connect: {
+      timeout: connectMs,
+      ...(options.socketPath === undefined ? {} : { socketPath: options.socketPath }),
+    },
+    headersTimeout: firstByteMs,
+    bodyTimeout: idleMs,
+    // Heads as large as those that Shadow's own server lets in.
+    maxHeaderSize: 65_536,
+  })
+  const basePath = url.pathname.replace(/\/+$/, '')
+  return {
+    name: options.name,
+    request: (request) =>
+      new Promise((resolve, reject) => {
+        if (request.signal.aborted) {
+          reject(request.signal.reason)
+          return
+        }
+        pool.dispatch(
+          {
+            path: basePath + request.path,
+            method: request.method,
+            headers: flatOf(headersFor(request, options.apiKey)),
+            body: bodyFor(request),
+          },
+          new ReplyHandler(request.signal, resolve, (cause) => reject(describe(cause, options, request))),
+        )
+      }),
+    close: () => pool.close(),
+  }
+}
+
+function headersFor({ headers, body }: UpstreamRequest, apiKey: string | undefined): Headers {
+  const streamed = body !== null && !(body instanceof Uint8Array)
+  const kept = streamed ? without(headers, 'host') : without(headers, 'host', 'content-length')
+  return apiKey === undefined
+    ? kept
+    : [...without(kept, 'authorization'), ['authorization', `Bearer ${apiKey}`]]
+}
+
+function bodyFor({ body }: UpstreamRequest): Uint8Array | Readable | null {
+  if (body === null || body instanceof Uint8Array || body instanceof Readable) return body
+  return Readable.from(body)
+}
+
+class ReplyHandler implements Dispatcher.DispatchHandler {
+  private readonly signal: AbortSignal
+  private readonly resolve: (reply: UpstreamReply) => void
+  private readonly reject: (cause: Error) => void
+  private body: ReplyBody | null = null
+  private stopListening = () => {}
+
+  constructor(signal: AbortSignal, resolve: (reply: UpstreamReply) => void, reject: (cause: Error) => void) {
+    this.signal = signal
+    this.resolve = resolve
+    this.reject = reject
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    const abort = () => controller.abort(reasonOf(this.signal))
+    if (this.signal.aborted) {
+      abort()
+      return
+    }
+    this.signal.addEventListener('abort', abort, { once: true })
+    this.stopListening = () => this.signal.removeEventListener('abort', abort)
+  }
+
+  onResponseStart(controller: Dispatcher.DispatchController, statusCode: number): void {
+    // An informational head; the real one follows.
+    if (statusCode < 200) return
+    this.body = new ReplyBody(controller)
+    this.resolve({ status: statusCode, headers: rawHeaders(controller), body: this.body })
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.body?.push(chunk)
+  }
+
+  onResponseEnd(): void {
+    this.stopListening()
+    this.body?.end()
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    this.stopListening()
+    if (this.body === null) this.reject(error)
+    else this.body.fail(error)
+  }
+}
+
+/** Header bytes as latin1, which is how Node writes them again. */
+function rawHeaders({ rawHeaders: raw }: Dispatcher.DispatchController): [string, string][] {
+  if (!Array.isArray(raw)) return []
+  return pairsOf(raw.map((each) => (typeof each === 'string' ? each : each.toString('latin1'))))
+}
+
+function reasonOf(signal: AbortSignal): Error {
+  return signal.reason instanceof Error ? signal.reason : new Error('The request was given up.')
+}
+
+function describe(cause: Error, { name, baseUrl }: HttpUpstreamOptions, { signal }: UpstreamRequest): Error {
+  if (signal.aborted) return reasonOf(signal)
+  const code = 'code' in cause ? String(cause.code) : ''
+  if (code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'UND_ERR_HEADERS_TIMEOUT') {
+    return new ShadowError(
+      'upstream_timeout',
+      `The upstream ${name} (${originOf(baseUrl)}) did not answer in time.`,
+      {
+        hint: 'Try again, or check the upstream.',
+        cause,
+      },
+    )
+  }
+  return new ShadowError(
+    'upstream_unreachable',
+    `The upstream ${name} (${originOf(baseUrl)}) can't be reached: ${code === '' ? messageOf(cause) : code}.`,
+    { hint: 'Check that it runs and that SHADOW_UPSTREAM (or --upstream) names it.', cause },
+  )
+}
+
+/** Without anything that might be secret in a URL. */
+function originOf(baseUrl: string): string {
+  return new URL(baseUrl).origin
+}
+
+function parseBaseUrl(baseUrl: string): URL {
+  const url = URL.parse(baseUrl)
+  if (url !== null && (url.protocol === 'http:' || url.protocol === 'https:')) return url
+  throw new ShadowError('invalid_config', `"${baseUrl}" is no base URL of an upstream.`, {
+    hint: 'Give one like https://api.openai.com/v1.',
+  })
+}

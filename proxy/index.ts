@@ -1,0 +1,67 @@
+/** The capture proxy. See README.md in this folder. */
+import { Hono } from 'hono'
+import type { Logger } from 'pino'
+import { monotonicFactory } from 'ulid'
+import type { RouteSource, Upstream } from '../src/contract/index.ts'
+import { ShadowError } from '../src/lib/error.ts'
+import type { CaptureStore } from '../src/store/capture/index.ts'
+import type { ProxyContext, ProxyCounts } from './context.ts'
+import { createProxyServer, type Listening, listen } from './server.ts'
+import type { TaskRules } from './task-of.ts'
+
+export type { ProxyCounts } from './context.ts'
+export {
+  createHttpUpstream,
+  type HttpUpstream,
+  type HttpUpstreamOptions,
+  type UpstreamTimeouts,
+} from './http-upstream.ts'
+export type { Listening } from './server.ts'
+export type { TaskRules } from './task-of.ts'
+
+export interface ProxyOptions {
+  /** The frontier. */
+  upstream: Upstream
+  /** What answers for owned versions; null where nothing does. */
+  owned: Upstream | null
+  routes: RouteSource
+  store: CaptureStore
+  tasks: TaskRules
+  logger: Logger
+  /** Served beside the proxy, at the root. */
+  mount?: Hono
+}
+
+export interface Proxy {
+  /** `/health` and whatever was mounted; the agents' paths are not in it. */
+  readonly app: Hono
+  readonly counts: Readonly<ProxyCounts>
+  /**
+   * Port 0 picks a free one.
+   * @throws ShadowError port_in_use
+   */
+  listen(port: number, host: string): Promise<Listening>
+}
+
+/** Upstreams and store stay the caller's to close, after the proxy. */
+export function createProxy(options: ProxyOptions): Proxy {
+  const { mount, ...rest } = options
+  const counts: ProxyCounts = { captured: 0, notCaptured: 0, passedThrough: 0, inFlight: 0 }
+  const context: ProxyContext = { ...rest, counts, newId: monotonicFactory() }
+  const app = new Hono()
+  app.get('/health', (c) =>
+    c.json({
+      status: counts.notCaptured === 0 ? 'ok' : 'degraded',
+      upstream: options.upstream.name,
+      ...counts,
+    }),
+  )
+  if (mount !== undefined) app.route('/', mount)
+  app.notFound((c) => {
+    const error = new ShadowError('not_found', `There is nothing at ${c.req.path}.`, {
+      hint: 'Agents use /v1 or /tasks/NAME/v1 as their base URL.',
+    })
+    return c.json(error.toOpenAI(), 404)
+  })
+  return { app, counts, listen: (port, host) => listen(createProxyServer(context, app), port, host) }
+}

@@ -1,0 +1,49 @@
+/** What is under `/v1` and in no dialect: passed on both ways in its own chunks, and not captured. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { UpstreamReply } from '../src/contract/index.ts'
+import { messageOf, ShadowError } from '../src/lib/error.ts'
+import type { ProxyContext } from './context.ts'
+import { endToEnd, pairsOf, without } from './headers.ts'
+import { ReplyWriter, sendError } from './reply-writer.ts'
+import type { Target } from './target.ts'
+
+export async function handlePassThrough(
+  { upstream, counts, logger }: ProxyContext,
+  { path, query }: Target,
+  req: IncomingMessage,
+  res: ServerResponse,
+): Promise<void> {
+  counts.passedThrough++
+  const agent = new AbortController()
+  res.once('close', () => {
+    if (!res.writableFinished) agent.abort(new Error('The agent closed its connection.'))
+  })
+  const hasBody =
+    req.headers['content-length'] !== undefined || req.headers['transfer-encoding'] !== undefined
+  let reply: UpstreamReply
+  try {
+    reply = await upstream.request({
+      method: req.method ?? 'GET',
+      path: path + query,
+      headers: without(endToEnd(pairsOf(req.rawHeaders)), 'expect'),
+      body: hasBody ? req : null,
+      signal: agent.signal,
+    })
+  } catch (error) {
+    const known =
+      error instanceof ShadowError
+        ? error
+        : new ShadowError('internal', `The request failed: ${messageOf(error)}.`, { cause: error })
+    sendError(res, known, [['x-shadow-served-by', upstream.name]])
+    return
+  }
+  const writer = new ReplyWriter(res)
+  writer.head(reply.status, [...endToEnd(reply.headers), ['x-shadow-served-by', upstream.name]])
+  try {
+    for await (const chunk of reply.body) await writer.write(chunk)
+    writer.end()
+  } catch (error) {
+    if (!agent.signal.aborted) logger.warn({ path, error: messageOf(error) }, 'reply was cut')
+    writer.cut()
+  }
+}

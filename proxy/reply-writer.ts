@@ -1,0 +1,67 @@
+/** Sends a reply to the agent: the head as it came, the chunks as they came, no faster than they are taken. */
+import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
+import type { ShadowError } from '../src/lib/error.ts'
+import { flatOf, type Headers } from './headers.ts'
+
+const nothing = Buffer.alloc(0)
+
+export class ReplyWriter {
+  private readonly res: ServerResponse
+  private bodySent = false
+
+  constructor(res: ServerResponse) {
+    this.res = res
+    // The upstream's own date is passed on.
+    res.sendDate = false
+  }
+
+  head(status: number, headers: Headers): void {
+    this.res.writeHead(status, flatOf(headers))
+    // A head that comes alone is sent alone, but one whose body came with it shares its packet. An empty
+    // write is used because flushHeaders() would write header bytes above 0x7f as UTF-8.
+    setImmediate(() => {
+      if (!this.bodySent && !this.res.writableEnded && !this.res.destroyed) this.res.write(nothing)
+    })
+  }
+
+  /** Resolves when more may be sent. */
+  async write(chunk: Uint8Array): Promise<void> {
+    this.bodySent = true
+    if (this.res.destroyed || this.res.write(chunk)) return
+    // A socket that closes while it is full never drains.
+    const gone = new AbortController()
+    try {
+      await Promise.race([
+        once(this.res, 'drain', { signal: gone.signal }),
+        once(this.res, 'close', { signal: gone.signal }),
+      ])
+    } finally {
+      gone.abort()
+    }
+  }
+
+  end(): void {
+    this.bodySent = true
+    this.res.end()
+  }
+
+  /** The reply was cut on its way here, and is cut for the agent too. */
+  cut(): void {
+    this.res.destroy()
+  }
+}
+
+/** An error of Shadow's own, in the shape that OpenAI's clients read. */
+export function sendError(res: ServerResponse, error: ShadowError, headers: Headers = []): void {
+  if (res.headersSent || res.destroyed) {
+    res.destroy()
+    return
+  }
+  const body = Buffer.from(JSON.stringify(error.toOpenAI()))
+  res.writeHead(
+    error.httpStatus,
+    flatOf([['content-type', 'application/json'], ['content-length', String(body.length)], ...headers]),
+  )
+  res.end(body)
+}

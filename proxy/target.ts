@@ -1,0 +1,37 @@
+/** Where a request's URL points: an optional task, and the path below `/v1`. */
+import { ShadowError } from '../src/lib/error.ts'
+
+export interface Target {
+  readonly task: string | null
+  /** Below the base URL, without the query: `/chat/completions`. */
+  readonly path: string
+  /** With its question mark; '' where there is none. */
+  readonly query: string
+}
+
+const underV1 = /^(?:\/tasks\/([^/?#]*))?\/v1((?:\/[^?#]*)?)(\?[^#]*)?$/
+
+/** A path that climbs, plainly or escaped, could leave the upstream's base path. */
+const climbs = /(?:^|\/|\\|%2f|%5c)(?:\.|%2e){2}(?:\/|\\|%2f|%5c|$)/i
+
+/**
+ * Null for what the proxy has nothing to do with.
+ * @throws ShadowError invalid_request for a path that climbs out of `/v1`
+ */
+export function targetOf(url: string): Target | null {
+  const found = underV1.exec(url)
+  if (found === null) return null
+  const [, task = null, path = '', query = ''] = found
+  if (climbs.test(path)) {
+    throw new ShadowError('invalid_request', `The path ${path} leaves the API.`, { hint: 'Remove the "..".' })
+  }
+  return { task: task === null ? null : decoded(task), path, query }
+}
+
+function decoded(segment: string): string {
+  try {
+    return decodeURIComponent(segment)
+  } catch {
+    return segment
+  }
+}

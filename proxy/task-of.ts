@@ -1,0 +1,40 @@
+/** Which task a call belongs to: the URL says so, or a header, or a rule; else it is the default task's. */
+import { defaultTask, type Recognition, taskName } from '../src/contract/index.ts'
+import { ShadowError } from '../src/lib/error.ts'
+
+/** The tasks' rules, asked on every call; answers from memory. */
+export interface TaskRules {
+  rules(): readonly { task: string; recognise: Recognition }[]
+}
+
+export interface TaskQuestion {
+  /** From `/tasks/X/v1`. */
+  fromUrl: string | null
+  /** From the header `x-task`. */
+  fromHeader: string | null
+  model: string
+  systemText(): string
+}
+
+/** @throws ShadowError invalid_request when URL or header name what can't be a task's name */
+export function taskOf(question: TaskQuestion, rules: TaskRules): string {
+  const named = question.fromUrl ?? question.fromHeader
+  if (named !== null) return checkedName(named)
+  let systemText: string | null = null
+  const found = rules.rules().find(({ recognise: { models, systemPrefix } }) => {
+    if (models.length === 0 && systemPrefix === null) return false
+    if (models.length > 0 && !models.includes(question.model)) return false
+    if (systemPrefix === null) return true
+    systemText ??= question.systemText()
+    return systemText.startsWith(systemPrefix)
+  })
+  return found?.task ?? defaultTask
+}
+
+function checkedName(name: string): string {
+  const parsed = taskName.safeParse(name)
+  if (parsed.success) return parsed.data
+  throw new ShadowError('invalid_request', `"${name}" can't be a task.`, {
+    hint: `${parsed.error.issues[0]?.message ?? 'Choose another name'}.`,
+  })
+}

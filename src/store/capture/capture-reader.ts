@@ -1,0 +1,288 @@
+/** Reading what was captured. Any process may, while the server writes. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { sql } from 'kysely'
+import type { CallSummary, CapturedCall, Trajectory } from '../../contract/index.ts'
+import { ShadowError } from '../../lib/error.ts'
+import { type OpenedDatabase, openDatabase } from '../database.ts'
+import { fillIn, joinList, readHoles } from './layout.ts'
+import { type MessageReader, MessageTree } from './message-tree.ts'
+import { type CaptureSchema, captureMigrations } from './schema.ts'
+import { trajectoriesOf } from './trajectories.ts'
+
+export interface CallFilter {
+  task?: string
+  session?: string
+  /** Calls older (newer, with order `oldest`) than this one. */
+  afterId?: string
+  limit?: number
+  /** By time of arrival; `newest` first by default. */
+  order?: 'newest' | 'oldest'
+}
+
+export interface SessionSummary {
+  id: string
+  task: string
+  /** What the agent called it; null where Shadow found the session itself. */
+  label: string | null
+  /** Milliseconds since the epoch. */
+  firstCallAt: number
+  lastCallAt: number
+  calls: number
+}
+
+export interface CaptureStats {
+  calls: number
+  sessions: number
+  /** Nodes of the raw tree: messages, each counted once under the conversation that leads to it. */
+  uniqueMessages: number
+  /** Bytes of everything that is stored once: messages, tools and large values. */
+  uniqueBytes: number
+  /** Messages that the requests sent, over and over, and the replies. */
+  totalMessages: number
+}
+
+/** Where the captured traffic of a home lies. */
+export function capturePath(home: string): string {
+  return join(home, 'capture.db')
+}
+
+/**
+ * Opens the store for reading only.
+ * @param readers the dialects, which give stored bytes their meaning
+ * @throws ShadowError no_calls when nothing has ever been captured in this home; store_failed
+ */
+export async function openCaptureReader(
+  home: string,
+  readers: readonly MessageReader[],
+): Promise<CaptureReader> {
+  const path = capturePath(home)
+  if (!existsSync(path)) {
+    throw new ShadowError('no_calls', `No traffic has been captured in ${home} yet.`, {
+      hint: 'Start `shadow serve` and point an agent at it.',
+    })
+  }
+  return new CaptureReader(await openDatabase(path, captureMigrations, { readonly: true }), readers)
+}
+
+export class CaptureReader {
+  private readonly opened: OpenedDatabase<CaptureSchema>
+  private readonly readers: readonly MessageReader[]
+
+  constructor(opened: OpenedDatabase<CaptureSchema>, readers: readonly MessageReader[]) {
+    this.opened = opened
+    this.readers = readers
+  }
+
+  async listCalls(filter: CallFilter = {}): Promise<CallSummary[]> {
+    const { order = 'newest', limit, task, session, afterId } = filter
+    let query = this.callRows().orderBy('calls.id', order === 'newest' ? 'desc' : 'asc')
+    if (task !== undefined) query = query.where('calls.task', '=', task)
+    if (session !== undefined) query = query.where('sessions.id', '=', session)
+    if (afterId !== undefined) query = query.where('calls.id', order === 'newest' ? '<' : '>', afterId)
+    if (limit !== undefined) query = query.limit(limit)
+    return (await query.execute()).map(summaryOf)
+  }
+
+  /** @throws ShadowError not_found */
+  async readCall(id: string): Promise<CapturedCall> {
+    const row = await this.callRows().where('calls.id', '=', id).executeTakeFirst()
+    if (row === undefined) throw unknownCall(id)
+    const [call] = await this.withConversations([row])
+    if (call === undefined) throw unknownCall(id)
+    return call
+  }
+
+  /** Every call of a task with its conversation, in the order of arrival. Messages that calls share are one object. */
+  async callsOfTask(task: string): Promise<CapturedCall[]> {
+    return this.withConversations(
+      await this.callRows().where('calls.task', '=', task).orderBy('calls.id').execute(),
+    )
+  }
+
+  async callsOfSession(session: string): Promise<CapturedCall[]> {
+    return this.withConversations(
+      await this.callRows().where('sessions.id', '=', session).orderBy('calls.id').execute(),
+    )
+  }
+
+  async trajectoriesOfSession(session: string): Promise<Trajectory[]> {
+    return trajectoriesOf(await this.callsOfSession(session))
+  }
+
+  /** Sessions by their first call, of one task or of all. */
+  async listSessions(task?: string): Promise<SessionSummary[]> {
+    let query = this.opened.db
+      .selectFrom('sessions')
+      .innerJoin('calls', 'calls.session', 'sessions.seq')
+      .select(({ fn }) => [
+        'sessions.id',
+        'sessions.task',
+        'sessions.label',
+        fn.min('calls.started_at').as('firstCallAt'),
+        fn.max('calls.started_at').as('lastCallAt'),
+        fn.countAll<number>().as('calls'),
+      ])
+      .groupBy('sessions.seq')
+      .orderBy('firstCallAt')
+      .orderBy('sessions.seq')
+    if (task !== undefined) query = query.where('sessions.task', '=', task)
+    return query.execute()
+  }
+
+  /** Names of the tasks that have calls. */
+  async listTasks(): Promise<string[]> {
+    const rows = await this.opened.db.selectFrom('scopes').select('task').distinct().orderBy('task').execute()
+    return rows.map(({ task }) => task)
+  }
+
+  /**
+   * The request's body, byte for byte as the agent sent it.
+   * @throws ShadowError not_found
+   */
+  async requestBytes(id: string): Promise<Uint8Array> {
+    const row = await this.opened.db
+      .selectFrom('calls')
+      .innerJoin('envelopes', 'envelopes.id', 'calls.envelope')
+      .select(['calls.raw_node', 'envelopes.literal', 'envelopes.holes'])
+      .where('calls.id', '=', id)
+      .executeTakeFirst()
+    if (row === undefined) throw unknownCall(id)
+    const { tools, messages } = this.tree().bytes(row.raw_node)
+    const partOf = this.opened.sqlite.prepare<[Buffer], { bytes: Buffer }>(
+      'SELECT bytes FROM parts WHERE hash = ?',
+    )
+    return fillIn({ literal: row.literal, holes: readHoles(row.holes) }, (hole) => {
+      if (hole.kind === 'messages') return joinList(messages, hole.between)
+      if (hole.kind === 'tools') return tools ?? Buffer.alloc(0)
+      if (hole.kind === 'part') return partOf.get(Buffer.from(hole.hash, 'hex'))?.bytes ?? Buffer.alloc(0)
+      return Buffer.alloc(0)
+    })
+  }
+
+  /**
+   * The reply's body as it came (decoded), or as it was put together from a stream; null where nothing came.
+   * @throws ShadowError not_found
+   */
+  async replyBytes(id: string): Promise<Uint8Array | null> {
+    const call = await this.opened.db
+      .selectFrom('calls')
+      .select('seq')
+      .where('id', '=', id)
+      .executeTakeFirst()
+    if (call === undefined) throw unknownCall(id)
+    const body = await this.opened.db
+      .selectFrom('reply_bodies')
+      .select(['literal', 'holes'])
+      .where('call', '=', call.seq)
+      .executeTakeFirst()
+    if (body === undefined) return null
+    const messages = await this.opened.db
+      .selectFrom('call_replies')
+      .innerJoin('raw_nodes', 'raw_nodes.id', 'call_replies.raw_node')
+      .innerJoin('parts', 'parts.id', 'raw_nodes.part')
+      .select(['call_replies.place', 'parts.bytes'])
+      .where('call_replies.call', '=', call.seq)
+      .execute()
+    const bytesAt = new Map(messages.map(({ place, bytes }) => [place, bytes]))
+    return fillIn({ literal: body.literal, holes: readHoles(body.holes) }, (hole) =>
+      hole.kind === 'reply' ? (bytesAt.get(hole.place) ?? Buffer.alloc(0)) : Buffer.alloc(0),
+    )
+  }
+
+  async stats(): Promise<CaptureStats> {
+    const { rows } = await sql<CaptureStats>`
+      SELECT (SELECT count(*) FROM calls) AS calls,
+        (SELECT count(*) FROM sessions) AS sessions,
+        (SELECT count(*) FROM raw_nodes WHERE depth > 0) AS uniqueMessages,
+        (SELECT coalesce(sum(length(bytes)), 0) FROM parts) AS uniqueBytes,
+        (SELECT coalesce(sum(depth), 0) FROM calls JOIN raw_nodes ON raw_nodes.id = calls.raw_node)
+          + (SELECT count(*) FROM call_replies) AS totalMessages`.execute(this.opened.db)
+    return rows[0] ?? { calls: 0, sessions: 0, uniqueMessages: 0, uniqueBytes: 0, totalMessages: 0 }
+  }
+
+  async close(): Promise<void> {
+    await this.opened.close()
+  }
+
+  private tree(): MessageTree {
+    return new MessageTree(this.opened.sqlite, this.readers)
+  }
+
+  private callRows() {
+    return this.opened.db
+      .selectFrom('calls')
+      .innerJoin('sessions', 'sessions.seq', 'calls.session')
+      .innerJoin('nodes', 'nodes.id', 'calls.node')
+      .leftJoin('calls as parents', 'parents.seq', 'calls.parent')
+      .leftJoin('nodes as parent_nodes', 'parent_nodes.id', 'calls.parent_node')
+      .selectAll('calls')
+      .select([
+        'sessions.id as session_id',
+        'nodes.hash as prompt_hash',
+        'parents.id as parent_id',
+        'parent_nodes.hash as parent_hash',
+      ])
+  }
+
+  private async withConversations(rows: readonly CallRow[]): Promise<CapturedCall[]> {
+    const tree = this.tree()
+    const repliesOf = this.opened.sqlite.prepare<[number], ReplyRow>(
+      `SELECT choice, raw_node, nodes.hash, finish_reason FROM call_replies
+       JOIN nodes ON nodes.id = call_replies.node WHERE call = ? ORDER BY place`,
+    )
+    return rows.map((row) => ({
+      ...summaryOf(row),
+      ...tree.conversation(row.raw_node, row.dialect),
+      replies: repliesOf.all(row.seq).map((reply) => ({
+        index: reply.choice,
+        node: reply.hash.toString('hex'),
+        finishReason: reply.finish_reason,
+        message: tree.messageAt(reply.raw_node, row.dialect),
+      })),
+    }))
+  }
+}
+
+type CallRow = Awaited<ReturnType<ReturnType<CaptureReader['callRows']>['execute']>>[number]
+
+interface ReplyRow {
+  choice: number
+  raw_node: number
+  hash: Buffer
+  finish_reason: string | null
+}
+
+function summaryOf(row: CallRow): CallSummary {
+  return {
+    id: row.id,
+    task: row.task,
+    session: row.session_id,
+    parent: row.parent_id,
+    parentNode: row.parent_hash?.toString('hex') ?? null,
+    dialect: row.dialect,
+    startedAt: row.started_at,
+    status: row.status,
+    httpStatus: row.http_status,
+    stream: row.stream === 1,
+    modelAsked: row.model_asked,
+    modelAnswered: row.model_answered,
+    servedBy: row.served_by,
+    fallbackFrom: row.fallback_from,
+    usage:
+      row.prompt_tokens === null || row.completion_tokens === null || row.total_tokens === null
+        ? null
+        : {
+            prompt_tokens: row.prompt_tokens,
+            completion_tokens: row.completion_tokens,
+            total_tokens: row.total_tokens,
+          },
+    timings: { firstByteMs: row.first_byte_ms, totalMs: row.total_ms },
+    error: row.error,
+    promptNode: row.prompt_hash.toString('hex'),
+  }
+}
+
+function unknownCall(id: string): ShadowError {
+  return new ShadowError('not_found', `There is no call ${id}.`, { hint: '`shadow calls` lists them.' })
+}

@@ -1,0 +1,108 @@
+/** Reads conversations back from the raw tree; each message is read and parsed once, however many calls share it. */
+import type SqliteDatabase from 'better-sqlite3'
+import type { ChatMessage, ToolDefinition } from '../../contract/index.ts'
+import { ShadowError } from '../../lib/error.ts'
+
+/** What the store needs to know of a dialect to give messages their meaning back. */
+export interface MessageReader {
+  readonly name: string
+  readMessage(bytes: Uint8Array): ChatMessage
+  readTools(bytes: Uint8Array): ToolDefinition[]
+}
+
+interface RawNode {
+  parent: number | null
+  bytes: Buffer | null
+}
+
+interface Conversation {
+  messages: ChatMessage[]
+  tools: ToolDefinition[]
+}
+
+export class MessageTree {
+  private readonly select: (id: number) => RawNode | undefined
+  private readonly readers: readonly MessageReader[]
+  private readonly nodes = new Map<number, RawNode>()
+  private readonly messages = new Map<number, ChatMessage>()
+  private readonly tools = new Map<number, ToolDefinition[]>()
+
+  constructor(sqlite: SqliteDatabase.Database, readers: readonly MessageReader[]) {
+    const statement = sqlite.prepare<[number], RawNode>(
+      'SELECT parent, bytes FROM raw_nodes LEFT JOIN parts ON parts.id = raw_nodes.part WHERE raw_nodes.id = ?',
+    )
+    this.select = (id) => statement.get(id)
+    this.readers = readers
+  }
+
+  /** The conversation that ends at a raw node. */
+  conversation(id: number, dialect: string): Conversation {
+    const reader = this.readerOf(dialect)
+    const path = this.path(id)
+    const root = path[0]
+    return {
+      messages: path.slice(1).map((node) => this.message(node, reader)),
+      tools: root === undefined ? [] : this.toolsOf(root, reader),
+    }
+  }
+
+  messageAt(id: number, dialect: string): ChatMessage {
+    return this.message(id, this.readerOf(dialect))
+  }
+
+  /** The tools' bytes (null where there are none) and each message's, as they came. */
+  bytes(id: number): { tools: Uint8Array | null; messages: Uint8Array[] } {
+    const [root, ...rest] = this.path(id).map((node) => this.node(node).bytes)
+    return { tools: root ?? null, messages: rest.map((bytes) => bytes ?? Buffer.alloc(0)) }
+  }
+
+  private path(id: number): number[] {
+    const path: number[] = []
+    for (let at: number | null = id; at !== null; at = this.node(at).parent) path.push(at)
+    return path.reverse()
+  }
+
+  private node(id: number): RawNode {
+    const known = this.nodes.get(id)
+    if (known !== undefined) return known
+    const found = this.select(id)
+    if (found === undefined) {
+      throw new ShadowError('store_failed', `The capture store lacks node ${id}.`, {
+        hint: 'The file is damaged; restore it from a backup.',
+      })
+    }
+    this.nodes.set(id, found)
+    return found
+  }
+
+  private message(id: number, reader: MessageReader): ChatMessage {
+    let message = this.messages.get(id)
+    if (message === undefined) {
+      message = reader.readMessage(this.node(id).bytes ?? Buffer.alloc(0))
+      this.messages.set(id, message)
+    }
+    return message
+  }
+
+  private toolsOf(id: number, reader: MessageReader): ToolDefinition[] {
+    let tools = this.tools.get(id)
+    if (tools === undefined) {
+      const { bytes } = this.node(id)
+      tools = bytes === null ? [] : reader.readTools(bytes)
+      this.tools.set(id, tools)
+    }
+    return tools
+  }
+
+  private readerOf(dialect: string): MessageReader {
+    const reader = this.readers.find(({ name }) => name === dialect)
+    if (reader !== undefined) return reader
+    throw new ShadowError(
+      'store_failed',
+      `A call was captured in the dialect "${dialect}", which is not known.`,
+      {
+        hint: 'Update Shadow.',
+      },
+    )
+  }
+}

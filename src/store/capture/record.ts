@@ -1,0 +1,56 @@
+/** What the proxy hands the store for one call. */
+import type { CallStatus, CallTimings, Usage } from '../../contract/index.ts'
+import type { Slice } from '../../lib/json-slices.ts'
+import type { Prompt, PromptMessage } from './prompt.ts'
+
+/** Where a call belongs, found when its request has come. */
+export interface Placement {
+  readonly task: string
+  /** Keyed hash of what the agent proved itself with; empty for an anonymous one. */
+  readonly keyHash: Buffer
+  readonly session: string
+  /** The value of the session header, where the session goes by one. */
+  readonly label: string | null
+  /** Row of the call that this one continues, and the canonical node of the reply it goes on from. */
+  readonly parent: number | null
+  readonly parentNode: number | null
+}
+
+export interface RecordedRequest {
+  readonly body: Uint8Array
+  readonly messages: readonly Slice[]
+  readonly tools: Slice | null
+  /** Other top-level values; large ones are stored as parts. */
+  readonly others: readonly Slice[]
+}
+
+export interface RecordedReply {
+  /** The body as it came, or, of a streamed reply, as the same dialect sends it unstreamed. */
+  readonly body: Uint8Array
+  readonly choices: readonly {
+    readonly index: number
+    readonly slice: Slice
+    readonly finishReason: string | null
+    readonly message: PromptMessage
+  }[]
+}
+
+export interface CallRecord {
+  readonly id: string
+  readonly placement: Placement
+  readonly prompt: Prompt
+  readonly request: RecordedRequest
+  readonly reply: RecordedReply | null
+  /** Milliseconds since the epoch. */
+  readonly startedAt: number
+  readonly status: CallStatus
+  readonly httpStatus: number | null
+  readonly stream: boolean
+  readonly modelAsked: string
+  readonly modelAnswered: string | null
+  readonly servedBy: string
+  readonly fallbackFrom: string | null
+  readonly usage: Usage | null
+  readonly timings: CallTimings
+  readonly error: string | null
+}

@@ -1,0 +1,101 @@
+/** The prepared statements of the hot path, typed once. */
+import type SqliteDatabase from 'better-sqlite3'
+import { hashBytes } from '../../lib/hash.ts'
+
+/**
+ * One look-up for a whole conversation: goes through the hashes of its prefixes, longest first, and stops at
+ * the first that is known. Parameters: the hashes in one blob, and how many they are.
+ */
+const prefixes = `WITH RECURSIVE prefix(depth) AS (
+  SELECT @count - 1 UNION ALL SELECT depth - 1 FROM prefix WHERE depth > 0)`
+const hashOfPrefix = `substr(@path, prefix.depth * ${hashBytes} + 1, ${hashBytes})`
+
+export interface Path {
+  path: Buffer
+  count: number
+}
+
+export interface KnownNode {
+  depth: number
+  id: number
+  node: number
+}
+
+export interface CallRow {
+  seq: number
+  session: string
+  parent: number | null
+  parentNode: number | null
+}
+
+export type Statements = ReturnType<typeof prepareStatements>
+
+export function prepareStatements(sqlite: SqliteDatabase.Database) {
+  const one = <Parameters extends unknown[], Row>(source: string) => {
+    const statement = sqlite.prepare<Parameters, Row>(source)
+    return (...parameters: Parameters): Row | undefined => statement.get(...parameters)
+  }
+  const insert = <Parameters extends unknown[]>(source: string) => {
+    const statement = sqlite.prepare<Parameters>(source)
+    return (...parameters: Parameters): number => Number(statement.run(...parameters).lastInsertRowid)
+  }
+  return {
+    longestKnownPrompt: one<[Path], KnownNode>(`${prefixes}
+      SELECT prefix.depth, known.id, known.node FROM prefix CROSS JOIN raw_nodes known
+      ON known.hash = ${hashOfPrefix} LIMIT 1`),
+    deepestReplyInScope: one<[Path & { scope: number }], { node: number; call: number }>(`${prefixes}
+      SELECT known.id AS node, (SELECT max(call) FROM call_replies WHERE scope = @scope AND node = known.id) AS call
+      FROM prefix CROSS JOIN nodes known ON known.hash = ${hashOfPrefix}
+      WHERE call IS NOT NULL LIMIT 1`),
+    deepestReplyInSession: one<[Path & { session: number }], { node: number; call: number }>(`${prefixes}
+      SELECT known.id AS node, (SELECT max(call) FROM call_replies WHERE session = @session AND node = known.id) AS call
+      FROM prefix CROSS JOIN nodes known ON known.hash = ${hashOfPrefix}
+      WHERE call IS NOT NULL LIMIT 1`),
+    callWithSession: one<[number], CallRow>(
+      `SELECT calls.seq, sessions.id AS session, calls.parent, calls.parent_node AS parentNode FROM calls JOIN sessions ON sessions.seq = calls.session
+       WHERE calls.seq = ?`,
+    ),
+    lastCallOfPrompt: one<[number, number], CallRow & { startedAt: number; continued: number }>(
+      `SELECT calls.seq, sessions.id AS session, calls.parent, calls.parent_node AS parentNode, calls.started_at AS startedAt,
+         EXISTS (SELECT 1 FROM calls later WHERE later.parent = calls.seq) AS continued
+       FROM calls JOIN sessions ON sessions.seq = calls.session
+       WHERE calls.scope = ? AND calls.raw_node = ? ORDER BY calls.seq DESC LIMIT 1`,
+    ),
+    scope: one<[string, Buffer], { id: number }>('SELECT id FROM scopes WHERE task = ? AND key_hash = ?'),
+    session: one<[string], { seq: number }>('SELECT seq FROM sessions WHERE id = ?'),
+    part: one<[Buffer], { id: number }>('SELECT id FROM parts WHERE hash = ?'),
+    node: one<[Buffer], { id: number }>('SELECT id FROM nodes WHERE hash = ?'),
+    rawNode: one<[Buffer], { id: number; node: number }>('SELECT id, node FROM raw_nodes WHERE hash = ?'),
+    envelope: one<[Buffer], { id: number }>('SELECT id FROM envelopes WHERE hash = ?'),
+    depthOfNode: one<[number], { depth: number }>('SELECT depth FROM nodes WHERE id = ?'),
+    insertScope: insert<[string, Buffer]>('INSERT INTO scopes (task, key_hash) VALUES (?, ?)'),
+    insertSession: insert<[string, number, string, string | null]>(
+      'INSERT INTO sessions (id, scope, task, label) VALUES (?, ?, ?, ?)',
+    ),
+    insertPart: insert<[Buffer, Uint8Array]>('INSERT INTO parts (hash, bytes) VALUES (?, ?)'),
+    insertNode: insert<[Buffer, number | null, number]>(
+      'INSERT INTO nodes (hash, parent, depth) VALUES (?, ?, ?)',
+    ),
+    insertRawNode: insert<[Buffer, number | null, number | null, number, number]>(
+      'INSERT INTO raw_nodes (hash, parent, part, node, depth) VALUES (?, ?, ?, ?, ?)',
+    ),
+    insertEnvelope: insert<[Buffer, Uint8Array, string]>(
+      'INSERT INTO envelopes (hash, literal, holes) VALUES (?, ?, ?)',
+    ),
+    insertCall: insert<[Record<string, string | number | null>]>(
+      `INSERT INTO calls (id, task, scope, session, parent, parent_node, dialect, started_at, status, http_status, stream,
+         model_asked, model_answered, served_by, fallback_from, prompt_tokens, completion_tokens, total_tokens,
+         first_byte_ms, total_ms, error, raw_node, node, envelope)
+       VALUES (@id, @task, @scope, @session, @parent, @parentNode, @dialect, @startedAt, @status, @httpStatus, @stream,
+         @modelAsked, @modelAnswered, @servedBy, @fallbackFrom, @promptTokens, @completionTokens, @totalTokens,
+         @firstByteMs, @totalMs, @error, @rawNode, @node, @envelope)`,
+    ),
+    insertReply: insert<[number, number, number, number, number, string | null, number, number]>(
+      `INSERT INTO call_replies (call, place, choice, raw_node, node, finish_reason, scope, session)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+    ),
+    insertReplyBody: insert<[number, Uint8Array, string]>(
+      'INSERT INTO reply_bodies (call, literal, holes) VALUES (?, ?, ?)',
+    ),
+  }
+}
