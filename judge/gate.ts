@@ -11,7 +11,7 @@ import { normaliseEndpoint } from './endpoint.ts'
 import { type Evaluated, lowerBoundOfDifference } from './evaluate.ts'
 
 /** What the scores of the evaluation come from. */
-export type GateSource =
+type GateSource =
   | { kind: 'scorer'; scorer: ScorerName }
   | { kind: 'judge'; endpoint: Pick<JudgeEndpoint, 'baseUrl' | 'model'> }
 

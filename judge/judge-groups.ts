@@ -2,23 +2,16 @@
  * Scores the replies of every group, each group once: a verdict is addressed by the keyed hash of what it is made
  * from, so that asking again costs nothing, and it is stored as soon as it is there.
  */
-import { createHmac } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import PQueue from 'p-queue'
 import type { Group, JudgeEndpoint, TaskConfig, Usage, Verdict } from '../src/contract/index.ts'
 import { ShadowError } from '../src/lib/error.ts'
-import { normaliseEndpoint } from './endpoint.ts'
 import { createJudgeClient, type JudgeClient, type JudgeClientOptions } from './judges/client.ts'
-import type { Judge, JudgeRequest } from './judges/judge.ts'
-import { promptVersion } from './judges/prompt.ts'
-import { judgeFor } from './judges/registry.ts'
-import { renderMessage, renderTools } from './render.ts'
+import { type Plan, planOf } from './plan.ts'
 import { scorers } from './scorers/registry.ts'
 
-/** `Verdict.judge` where nobody judged: every reply was kept with score 1. */
-export const noJudge = 'none'
-
 /** Verdicts by id; a repository of the store fits. */
-export interface VerdictCache {
+interface VerdictCache {
   get(id: string): Verdict | null | Promise<Verdict | null>
   put(verdict: Verdict): void | Promise<void>
 }
@@ -144,68 +137,6 @@ export async function estimateJudging(input: JudgingInput): Promise<JudgingEstim
   return { ...estimate, calls: estimate.listwise + estimate.pointwise, promptTokens: Math.ceil(chars / 4) }
 }
 
-interface Plan {
-  id: string
-  /** Null: no judge is set, and the scorer or nobody decides. */
-  judge: Judge | null
-  judgeName: string
-  request: JudgeRequest
-  /** Reply nodes by the index of their text in `request.replies`: what reads the same is scored once. */
-  nodes: string[][]
-}
-
-function planOf({ config, secret, references, repeat = 0 }: JudgingInput, group: Group): Plan {
-  const byText = Map.groupBy(group.members, ({ message }) => renderMessage(message))
-  const replies = [...byText.keys()]
-  const nodes = [...byText.values()].map((members) => members.map((member) => member.replyNode))
-  const reference = references?.(group) ?? null
-  const judge = config.judge === null ? null : judgeFor(replies.length)
-  const judgeName = config.judge?.model ?? (reference === null ? noJudge : `reference:${config.scorer}`)
-  const conversation = group.messages.map((message) => [message.role, renderMessage(message)])
-  const content = JSON.stringify([
-    'verdict',
-    promptVersion,
-    group.promptNode,
-    conversation,
-    renderTools(group.tools),
-    // Sorted, so that the order of capture changes nothing.
-    [...byText]
-      .map(([text, members]) => [text, members.map((member) => member.replyNode).toSorted()])
-      .toSorted(),
-    reference,
-    config.judge === null ? null : config.rubric,
-    config.judge === null ? judgeName : [normaliseEndpoint(config.judge), judge?.kind],
-    repeat,
-  ])
-  const id = createHmac('sha256', secret).update(content).digest('hex')
-  const key = createHmac('sha256', secret).update(`labels ${id}`).digest()
-  return {
-    id,
-    judge,
-    judgeName,
-    request: {
-      rubric: config.rubric,
-      messages: group.messages,
-      tools: group.tools,
-      ...sortedReplies(replies, nodes),
-      reference,
-      key,
-    },
-    nodes: sortedReplies(replies, nodes).nodes,
-  }
-}
-
-/** By text, for the same reason: labels go by a reply's index. */
-function sortedReplies(
-  replies: readonly string[],
-  nodes: readonly string[][],
-): { replies: string[]; nodes: string[][] } {
-  const pairs = replies
-    .map((text, index) => ({ text, nodes: nodes[index] ?? [] }))
-    .toSorted((left, right) => (left.text < right.text ? -1 : 1))
-  return { replies: pairs.map((pair) => pair.text), nodes: pairs.map((pair) => pair.nodes) }
-}
-
 async function judgeOne(
   { task, config }: JudgingInput,
   group: Group,
@@ -222,7 +153,7 @@ async function judgeOne(
     task,
     promptNode: group.promptNode,
     judge: plan.judgeName,
-    rubricHash: createHmac('sha256', 'rubric').update(config.rubric).digest('hex'),
+    rubricHash: createHash('sha256').update(config.rubric).digest('hex'),
   }
   if (judge === null || client === null) {
     const { reference } = request

@@ -30,7 +30,7 @@ export function nearestNeighbour(examples: readonly Example[]): (rows: readonly 
   return (rows) => rows.map((row) => lookUp(lastUserText(row.messages)))
 }
 
-export function createLookUp(examples: readonly Example[]): (input: string) => string {
+function createLookUp(examples: readonly Example[]): (input: string) => string {
   const counted = examples.map(({ input }) => termCounts(input))
   const documents = new Map<string, number>()
   for (const counts of counted)
@@ -67,7 +67,7 @@ function termCounts(text: string): Map<string, number> {
   const normal = text.normalize('NFKC').toLowerCase()
   for (const word of normal.match(/[\p{L}\p{N}]+/gu) ?? []) {
     add(`word ${word}`)
-    const padded = [...` ${word} `]
+    const padded = Array.from(` ${word} `)
     for (const length of [3, 4, 5]) {
       for (let at = 0; at + length <= padded.length; at += 1)
         add(`run ${padded.slice(at, at + length).join('')}`)

@@ -7,7 +7,7 @@ import type {
   TrajectoryTurn,
   Verdict,
 } from '../src/contract/index.ts'
-import { noJudge } from './judge-groups.ts'
+import { noJudge } from './plan.ts'
 
 export interface SelectionInput {
   trajectories: readonly Trajectory[]
@@ -21,7 +21,7 @@ export interface SelectionInput {
 }
 
 /** Distinct replies, each counted once, except for `duplicates`. */
-export interface SelectionCounts {
+interface SelectionCounts {
   kept: number
   belowThreshold: number
   lostGroup: number

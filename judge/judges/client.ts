@@ -63,7 +63,7 @@ export function createJudgeClient(endpoint: JudgeEndpoint, options: JudgeClientO
       const without = new Set(declined)
       try {
         const reply = await client.chat.completions.create(bodyOf(endpoint, question, without), {
-          ...(signal === undefined ? {} : { signal }),
+          signal: signal ?? null,
         })
         const text = reply.choices?.[0]?.message?.content
         return { text: typeof text === 'string' ? text : '', usage: usageOf(reply.usage) }

@@ -8,7 +8,7 @@ import type { Judge } from './judge.ts'
 import { listwise } from './listwise.ts'
 import { pointwise } from './pointwise.ts'
 
-export const judges: Readonly<Record<Judge['kind'], Judge>> = { listwise, pointwise }
+const judges: Readonly<Record<Judge['kind'], Judge>> = { listwise, pointwise }
 
 /** @param distinctReplies replies that read differently */
 export function judgeFor(distinctReplies: number): Judge {

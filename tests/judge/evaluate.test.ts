@@ -9,6 +9,7 @@ import {
   gateDecision,
   gatePolicy,
   type HeldOutRow,
+  lastUserText,
   type Sampler,
 } from '../../src/contract/index.ts'
 
@@ -76,7 +77,7 @@ describe('the evaluation', () => {
         peak = Math.max(peak, under)
         await new Promise((resolve) => setTimeout(resolve, 5))
         under -= 1
-        return String(messages[0]?.content)
+        return lastUserText(messages)
       },
     }
     const rows = rowsOf(20)

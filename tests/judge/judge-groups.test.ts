@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { estimateJudging, judgeGroups, type JudgingInput, noJudge } from '../../judge/judge-groups.ts'
+import { estimateJudging, judgeGroups, type JudgingInput } from '../../judge/judge-groups.ts'
+import { noJudge } from '../../judge/plan.ts'
 import { type Group, taskConfig, type Verdict, verdict as verdictSchema } from '../../src/contract/index.ts'
 import { groupOf } from '../support/groups.ts'
 import {

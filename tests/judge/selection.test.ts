@@ -1,8 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { noJudge } from '../../judge/judge-groups.ts'
+import { noJudge } from '../../judge/plan.ts'
 import { type SelectionInput, selectRows } from '../../judge/selection.ts'
-import type { ChatMessage, Group, Trajectory, Verdict } from '../../src/contract/index.ts'
+import {
+  type ChatMessage,
+  type Group,
+  type Trajectory,
+  textOf,
+  type Verdict,
+} from '../../src/contract/index.ts'
 
 /**
  * A conversation is a list of texts, user and assistant in turn. Its nodes are named after the path, as canonical
@@ -64,7 +70,7 @@ function select(paths: string[][], more: Partial<SelectionInput> = {}) {
 
 const shown = ({ rows }: ReturnType<typeof select>) =>
   rows.map(({ messages, loss }) =>
-    messages.map(({ content }, index) => `${(loss[index] ?? 0) > 0 ? '*' : ''}${content}`),
+    messages.map((message, index) => `${(loss[index] ?? 0) > 0 ? '*' : ''}${textOf(message)}`),
   )
 
 describe('what carries loss', () => {
@@ -197,7 +203,7 @@ describe('rows', () => {
               ? [
                   messages
                     .slice(0, index + 1)
-                    .map((message) => message.content)
+                    .map(textOf)
                     .join('/'),
                 ]
               : [],

@@ -7,7 +7,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { z } from 'zod'
 
 /** A judge's prompt, read back from its text. */
-export interface ReadPrompt {
+interface ReadPrompt {
   system: string
   messages: { role: string; content: string }[]
   tools: string | null
@@ -24,7 +24,7 @@ const body = z.looseObject({
   temperature: z.number().optional(),
   max_tokens: z.number().optional(),
 })
-export type JudgeBody = z.infer<typeof body>
+type JudgeBody = z.infer<typeof body>
 
 export interface Asked {
   body: JudgeBody
@@ -113,7 +113,7 @@ async function serve(
 }
 
 /** Divides a prompt at its marks, as `judge/README.md` states its form. */
-export function readPrompt({ messages }: Pick<JudgeBody, 'messages'>): ReadPrompt {
+function readPrompt({ messages }: Pick<JudgeBody, 'messages'>): ReadPrompt {
   const text = messages[1]?.content ?? ''
   const mark = /^The mark of this request is: (=== [a-z2-9]+)$/m.exec(text)?.[1] ?? 'no mark'
   const read: ReadPrompt = {

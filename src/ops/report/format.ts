@@ -42,7 +42,7 @@ export function formatDuration(ms: number): string {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`
 }
 
-export function formatBytes(bytes: number): string {
+function formatBytes(bytes: number): string {
   return bytes >= 2 ** 30 ? `${(bytes / 2 ** 30).toFixed(2)} GiB` : `${Math.round(bytes / 2 ** 20)} MiB`
 }
 
@@ -53,14 +53,17 @@ export function formatTime(ms: number): string {
 
 /**
  * Text from outside, made visible and harmless to layout: control characters become their pictures (a null byte
- * is `␀`), lone surrogates the replacement character. Line breaks and tabs stay.
+ * is `␀`); lone surrogates and marks that reverse the direction of writing become the replacement character. Line
+ * breaks and tabs stay.
  */
 export function visible(text: string): string {
   return text
     .toWellFormed()
     .replace(/\r\n?/g, '\n')
-    .replace(/[\u0000-\u0008\u000b-\u001f]/g, (char) => String.fromCharCode(0x2400 + char.charCodeAt(0)))
-    .replace(/[\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '\ufffd')
+    .replace(/[^\P{Cc}\n\t]/gu, (char) =>
+      char < ' ' ? String.fromCharCode(0x2400 + char.charCodeAt(0)) : '\ufffd',
+    )
+    .replace(/\p{Bidi_Control}/gu, '\ufffd')
 }
 
 export function shorten(text: string, chars: number): string {

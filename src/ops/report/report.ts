@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { evaluatedRow, evaluation, gateDecision, trainMetric } from '../../contract/index.ts'
 
-export const reportStage = z.object({
+const reportStage = z.object({
   name: z.string(),
   tookMs: z.number().nonnegative(),
   /** An earlier run had made it from the same inputs. */
