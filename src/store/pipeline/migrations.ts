@@ -22,7 +22,7 @@ const first: Migration = {
       `CREATE TABLE model_versions (
         task TEXT NOT NULL, number INTEGER NOT NULL, source_key TEXT NOT NULL UNIQUE, base_model TEXT NOT NULL,
         adapter_path TEXT NOT NULL, adapter_hash TEXT NOT NULL, serving_hash TEXT NOT NULL,
-        created_at INTEGER NOT NULL, promoted INTEGER NOT NULL, sentence TEXT NOT NULL,
+        serve_policy TEXT NOT NULL, created_at INTEGER NOT NULL, promoted INTEGER NOT NULL, sentence TEXT NOT NULL,
         PRIMARY KEY (task, number)) STRICT`,
       `CREATE TABLE route_events (
         id INTEGER PRIMARY KEY, task TEXT NOT NULL, state TEXT NOT NULL, version TEXT, reason TEXT NOT NULL,

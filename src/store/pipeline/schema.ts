@@ -41,6 +41,7 @@ export interface PipelineSchema {
     adapter_path: string
     adapter_hash: string
     serving_hash: string
+    serve_policy: string
     created_at: number
     promoted: number
     sentence: string
