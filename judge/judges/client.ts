@@ -45,13 +45,18 @@ type Optional = 'json_schema' | 'json_object' | 'temperature' | 'max_tokens'
 
 /** @throws ShadowError missing_key when the variable that `apiKeyEnv` names is not set */
 export function createJudgeClient(endpoint: JudgeEndpoint, options: JudgeClientOptions = {}): JudgeClient {
+  const apiKey = keyOf(endpoint, options.env ?? process.env)
   const client = new OpenAI({
     baseURL: endpoint.baseUrl,
-    apiKey: keyOf(endpoint, options.env ?? process.env),
+    apiKey,
     // Else the client takes these from the environment and sends them to whoever judges.
     organization: null,
     project: null,
     adminAPIKey: null,
+    defaultHeaders: {
+      ...Object.fromEntries(environmentHeaders().map((name) => [name.toLowerCase(), null])),
+      authorization: `Bearer ${apiKey}`,
+    },
     maxRetries: options.maxRetries ?? 4,
     timeout: options.timeoutMs ?? 120_000,
     logLevel: 'off',
@@ -76,6 +81,14 @@ export function createJudgeClient(endpoint: JudgeEndpoint, options: JudgeClientO
     }
   }
   return { endpoint, ask }
+}
+
+/** Names of the headers that the client would add by itself: whoever set them meant another endpoint. */
+function environmentHeaders(): string[] {
+  return (process.env['OPENAI_CUSTOM_HEADERS'] ?? '').split('\n').flatMap((line) => {
+    const name = line.slice(0, Math.max(0, line.indexOf(':'))).trim()
+    return name === '' ? [] : [name]
+  })
 }
 
 function keyOf({ apiKeyEnv }: JudgeEndpoint, env: Record<string, string | undefined>): string {

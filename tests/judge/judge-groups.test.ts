@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { estimateJudging, judgeGroups, type JudgingInput } from '../../judge/judge-groups.ts'
 import { noJudge } from '../../judge/plan.ts'
 import { type Group, taskConfig, type Verdict, verdict as verdictSchema } from '../../src/contract/index.ts'
@@ -13,6 +13,7 @@ import {
 
 let judge: StandInJudge | undefined
 afterEach(async () => {
+  vi.unstubAllEnvs()
   await judge?.close()
   judge = undefined
 })
@@ -360,7 +361,20 @@ describe('an endpoint that works badly', () => {
     const { input, judge } = await setUp(correct, [group], {}, { apiKeyEnv: 'JUDGE_KEY' })
     await expect(judgeGroups(input, { client: { env: {} } })).rejects.toMatchObject({ code: 'missing_key' })
     await judgeGroups(input, { client: { env: { JUDGE_KEY: 'k-1' } } })
-    expect(judge.asked[0]?.authorization).toBe('Bearer k-1')
+    expect(judge.asked[0]?.headers.authorization).toBe('Bearer k-1')
+  })
+
+  it('is told nothing that the environment holds for another endpoint', async () => {
+    vi.stubEnv('OPENAI_BASE_URL', 'http://127.0.0.1:1/v1')
+    vi.stubEnv('OPENAI_API_KEY', 'secret-key')
+    vi.stubEnv('OPENAI_ORG_ID', 'secret-org')
+    vi.stubEnv('OPENAI_PROJECT_ID', 'secret-project')
+    vi.stubEnv('OPENAI_CUSTOM_HEADERS', 'X-Gateway: secret-header\nAuthorization: Bearer secret-too')
+    const { input, judge } = await setUp(correct, [groupOf('q', ['a 0.1'])])
+    await judgeGroups(input, quick)
+    expect(judge.asked).toHaveLength(1)
+    expect(judge.asked[0]?.headers.authorization).toBe('Bearer none')
+    expect(JSON.stringify(judge.asked[0]?.headers)).not.toContain('secret')
   })
 
   it('is not asked more at once than its concurrency', async () => {

@@ -29,7 +29,7 @@ type JudgeBody = z.infer<typeof body>
 export interface Asked {
   body: JudgeBody
   prompt: ReadPrompt
-  authorization: string | undefined
+  headers: IncomingMessage['headers']
   /** 0 for the first request of the server. */
   index: number
 }
@@ -92,7 +92,7 @@ async function serve(
   const one: Asked = {
     body: parsed,
     prompt: readPrompt(parsed),
-    authorization: request.headers.authorization,
+    headers: request.headers,
     index: asked.length,
   }
   asked.push(one)
