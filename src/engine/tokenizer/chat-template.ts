@@ -119,7 +119,7 @@ export class ChatTemplate {
   ): { start: number; end: number } {
     const before = this.#run(messages.slice(0, index), tools, true)
     const through = this.#run(messages.slice(0, index + 1), tools, false)
-    if (whole.startsWith(before) && whole.startsWith(through) && before.length <= through.length)
+    if (whole.startsWith(before) && whole.startsWith(through) && before.length < through.length)
       return { start: before.length, end: through.length }
 
     // The template renders history otherwise than the present (it strips reasoning, say): look for the
