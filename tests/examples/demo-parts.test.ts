@@ -158,7 +158,7 @@ describe('the children', () => {
       name: 'agent',
       script: `${scripts}agent.ts`,
       args: ['--split', 'winter'],
-      env: process.env,
+      env: { ...process.env, OPENAI_API_KEY: 'demo' },
     }
     await expect(runToEnd(options, () => {})).rejects.toThrow(/agent ended with 1[\s\S]*winter/)
     await expect(startServer(options)).rejects.toThrow(/winter/)
