@@ -70,7 +70,7 @@ export async function train(job: TrainJob, hooks: TrainHooks): Promise<TrainOutc
     // Lets the parent's messages in.
     await new Promise((resolve) => setImmediate(resolve))
   }
-  saveLora(join(job.outputFolder, 'adapter'), loop.adapter, job.baseModel)
+  await saveLora(join(job.outputFolder, 'adapter'), loop.adapter, job.baseModel)
   await writeFileAtomically(join(job.outputFolder, 'metrics.ndjson'), toJsonLines(loop.metrics))
   return { steps: loop.step, resumedFrom, stopped: false }
 }

@@ -49,11 +49,11 @@ export function loadModel(runtime: Runtime, path: string): ModelText & { readonl
 }
 
 /** Writes an adapter in PEFT's format; the same adapter gives the same bytes. @throws ShadowError invalid_request */
-export function saveLora(folder: string, adapter: LoraAdapter, baseModel: string): void {
+export async function saveLora(folder: string, adapter: LoraAdapter, baseModel: string): Promise<void> {
   const tensors = new Map([...adapter.tensors()].map(([name, tensor]) => [name.slice(prefix.length), tensor]))
   const { r, lora_alpha, lora_dropout } = adapter.config
   const modules = new Set(adapter.linears.map(({ path }) => path.split('.').at(-1) ?? path))
-  saveAdapter(folder, {
+  await saveAdapter(folder, {
     config: {
       peft_type: 'LORA',
       r,

@@ -3,8 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import type { Hono } from 'hono'
 import type { Logger } from 'pino'
-import { createHttpUpstream } from '../../proxy/http-upstream.ts'
-import { createProxy } from '../../proxy/proxy.ts'
+import { createHttpUpstream, createProxy } from '../../proxy/proxy.ts'
 import type { RouteChange } from '../contract/api.ts'
 import type { Route } from '../contract/route.ts'
 import { dialects } from '../dialects/index.ts'
@@ -50,28 +49,31 @@ export async function serve(workspace: Workspace, options: ServeOptions): Promis
       },
     )
   }
-  const store = await openCaptureStore(home, dialects)
-  const owned = new OwnedServer({
-    connect: (socketPath) => createHttpUpstream({ name: 'owned', baseUrl: 'http://engine/v1', socketPath }),
-    modelPath: (baseModel) => findBaseModel(baseModel),
-    log,
-  })
+  // Closed from the last to the first, also when a later step of starting fails.
+  await using starting = new AsyncDisposableStack()
+  const store = starting.adopt(await openCaptureStore(home, dialects), (opened) => opened.close())
+  const owned = starting.adopt(
+    new OwnedServer({
+      connect: (socketPath) => createHttpUpstream({ name: 'owned', baseUrl: 'http://engine/v1', socketPath }),
+      modelPath: (baseModel) => findBaseModel(baseModel),
+      log,
+    }),
+    (server) => server.close(),
+  )
   const prepare = async (routes: readonly Route[]): Promise<void> => {
     for (const route of routes) if (route.state === 'owned') await makeReady(workspace, owned, route)
   }
-  const routes = new RouteTable(pipeline, prepare, (error) =>
-    log.error({ error: messageOf(error) }, 'a changed route could not be made ready; the old one stays'),
+  const routes = starting.adopt(
+    new RouteTable(pipeline, prepare, (error) =>
+      log.error({ error: messageOf(error) }, 'a changed route could not be made ready; the old one stays'),
+    ),
+    (table) => table.close(),
   )
-  const tasks = new TaskTable(pipeline)
+  const tasks = starting.adopt(new TaskTable(pipeline), (table) => table.close())
   await tasks.start()
-  // The frontier answers until the engine is up: a slow start must not keep the port closed.
-  const started = routes.start().catch((error: unknown) => {
-    log.error({ error: messageOf(error) }, 'the owned model is not ready; the frontier answers')
-  })
 
-  const token = randomBytes(24).toString('base64url')
   const control: ServerControl = {
-    token,
+    token: randomBytes(24).toString('base64url'),
     async changeRoute(task, change) {
       const { sourceKey, ...event } = change
       if (change.state === 'owned') await makeReady(workspace, owned, { task, ...event })
@@ -79,12 +81,13 @@ export async function serve(workspace: Workspace, options: ServeOptions): Promis
       await routes.refresh()
     },
   }
+  const { baseUrl, apiKey } = options.upstream
+  const upstream = starting.adopt(
+    createHttpUpstream({ name: 'frontier', baseUrl, ...(apiKey === null ? {} : { apiKey }) }),
+    (client) => client.close(),
+  )
   const proxy = createProxy({
-    upstream: createHttpUpstream({
-      name: 'frontier',
-      baseUrl: options.upstream.baseUrl,
-      ...(options.upstream.apiKey === null ? {} : { apiKey: options.upstream.apiKey }),
-    }),
+    upstream,
     owned,
     routes,
     tasks,
@@ -92,24 +95,19 @@ export async function serve(workspace: Workspace, options: ServeOptions): Promis
     logger: log,
     mount: options.api(control),
   })
-  const close = async (): Promise<void> => {
-    routes.close()
-    tasks.close()
-    await removeServerFile(home)
-    await proxy.close()
-    await owned.close()
-    await started
-    await store.close()
-  }
-  try {
-    const { port } = await proxy.listen(options.port, options.host)
-    const url = `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}`
-    await writeServerFile(home, { pid: process.pid, url, token })
-    return { url, close }
-  } catch (error) {
-    await close()
-    throw error
-  }
+  const listening = starting.adopt(await proxy.listen(options.port, options.host), (server) => server.close())
+  const host = options.host.includes(':') ? `[${options.host}]` : options.host
+  const url = `http://${host}:${listening.port}`
+  await writeServerFile(home, { pid: process.pid, url, token: control.token })
+  starting.defer(() => removeServerFile(home))
+  // The frontier answers until the engine is up: a slow start must not keep the port closed.
+  const started = routes.start().catch((error: unknown) => {
+    log.error({ error: messageOf(error) }, 'the owned model is not ready; the frontier answers')
+  })
+  starting.defer(() => started)
+
+  const running = starting.move()
+  return { url, close: () => running.disposeAsync() }
 }
 
 async function makeReady(
