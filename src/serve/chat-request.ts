@@ -16,7 +16,7 @@ const chatRequest = z.looseObject({
   stream_options: z.looseObject({ include_usage: z.boolean().nullish() }).nullish(),
   logprobs: z.boolean().nullish(),
   response_format: z.looseObject({ type: z.string() }).nullish(),
-  tool_choice: z.unknown(),
+  tool_choice: z.unknown().optional(),
 })
 
 export interface ChatRequest {
