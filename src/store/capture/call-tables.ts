@@ -1,17 +1,16 @@
-/** Writes one call into the tables, storing of its conversation only what isn't there yet. */
-import type { KeyedHash } from '../../lib/hash.ts'
+/** Brings one call into the tables, storing of its conversation only what isn't there yet. */
+import { hashBytes, type KeyedHash } from '../../lib/hash.ts'
+import type { CallEntry } from './call-entry.ts'
 import { cutOut, type Filling, listOf, writeHoles } from './layout.ts'
-import { canonicalHash, hashAt, type Prompt, partHash, rawHash } from './prompt.ts'
-import type { CallRecord, Placement, RecordedRequest } from './record.ts'
+import { hashAt, partHash } from './prompt.ts'
 import type { Statements } from './statements.ts'
-
-/** Bytes from which a field's value is stored apart, so that requests that differ elsewhere share it. */
-const largeValueBytes = 512
 
 interface Node {
   readonly raw: number
   readonly canonical: number
 }
+
+const noHash = Buffer.alloc(hashBytes)
 
 export class CallTables {
   private readonly sql: Statements
@@ -22,22 +21,26 @@ export class CallTables {
     this.hash = hash
   }
 
-  /** Runs inside the caller's transaction. */
-  insert(call: CallRecord): void {
-    const { placement } = call
-    const scope = this.scopeOf(placement)
+  /** Runs inside the caller's transaction. A call that is there already changes nothing. */
+  insert(call: CallEntry): void {
+    if (this.sql.callById(call.id) !== undefined) return
+    const keyHash = Buffer.from(call.keyHash, 'hex')
+    const scope = this.sql.scope(call.task, keyHash)?.id ?? this.sql.insertScope(call.task, keyHash)
     const session =
-      this.sql.session(placement.session)?.seq ??
-      this.sql.insertSession(placement.session, scope, placement.task, placement.label)
-    const prompt = this.insertPrompt(call.prompt)
+      this.sql.session(call.session)?.seq ??
+      this.sql.insertSession(call.session, scope, call.task, call.label)
+    const prompt = this.insertPrompt(call)
+    const parent = call.parent === null ? undefined : this.sql.callById(call.parent.call)
+    const parentNode = call.parent === null ? undefined : this.sql.node(Buffer.from(call.parent.node, 'hex'))
+    const { timings, usage } = call
     const seq = this.sql.insertCall({
       id: call.id,
-      task: placement.task,
+      task: call.task,
       scope,
       session,
-      parent: placement.parent,
-      parentNode: placement.parentNode,
-      dialect: call.prompt.content.dialect,
+      parent: parent?.seq ?? null,
+      parentNode: parent === undefined ? null : (parentNode?.id ?? null),
+      dialect: call.dialect,
       startedAt: call.startedAt,
       status: call.status,
       httpStatus: call.httpStatus,
@@ -46,72 +49,74 @@ export class CallTables {
       modelAnswered: call.modelAnswered,
       servedBy: call.servedBy,
       fallbackFrom: call.fallbackFrom,
-      promptTokens: call.usage?.prompt_tokens ?? null,
-      completionTokens: call.usage?.completion_tokens ?? null,
-      totalTokens: call.usage?.total_tokens ?? null,
-      firstByteMs: call.timings.firstByteMs,
-      totalMs: call.timings.totalMs,
+      promptTokens: usage?.prompt_tokens ?? null,
+      completionTokens: usage?.completion_tokens ?? null,
+      totalTokens: usage?.total_tokens ?? null,
+      firstByteMs: timings.firstByteMs,
+      totalMs: timings.totalMs,
       error: call.error,
       rawNode: prompt.raw,
       node: prompt.canonical,
-      envelope: this.insertEnvelope(call.request),
+      envelope: this.insertEnvelope(call),
     })
-    if (call.reply === null) return
-    const { body, choices } = call.reply
-    const layout = cutOut(
-      body,
-      choices.map(({ slice }, place) => ({ slice, filling: { kind: 'reply', place } })),
-    )
-    this.sql.insertReplyBody(seq, layout.literal, writeHoles(layout.holes))
-    for (const [place, { index, finishReason, message }] of choices.entries()) {
-      const { raw, canonical } = this.insertChild(call.prompt, prompt, message)
-      this.sql.insertReply(seq, place, index, raw, canonical, finishReason, scope, session)
-    }
+    this.insertReplies(call, prompt, { call: seq, scope, session })
   }
 
-  private scopeOf({ task, keyHash }: Placement): number {
-    return this.sql.scope(task, keyHash)?.id ?? this.sql.insertScope(task, keyHash)
-  }
-
-  private insertPrompt(prompt: Prompt): Node {
-    const { content, rawPath, canonicalPath } = prompt
-    const count = content.messages.length + 1
-    const known = this.sql.longestKnownPrompt({ path: rawPath, count })
+  private insertPrompt(call: CallEntry): Node {
+    const count = call.messages.length + 1
+    const known = this.sql.longestKnownPrompt({ path: call.rawPath, count })
     let raw = known?.id ?? null
     let canonical = known?.node ?? null
     for (let depth = known === undefined ? 0 : known.depth + 1; depth < count; depth++) {
-      const isRoot = depth === 0 || content.messages[depth - 1]?.isRoot === true
-      canonical = this.canonicalNode(hashAt(canonicalPath, depth), isRoot ? null : canonical)
-      const bytes = depth === 0 ? content.tools : (content.messages[depth - 1]?.bytes ?? null)
-      const hash = depth === 0 ? prompt.toolsHash : (prompt.partHashes[depth - 1] ?? null)
-      const part = bytes === null || hash === null ? null : this.part(hash, bytes)
-      raw = this.sql.insertRawNode(hashAt(rawPath, depth), raw, part, canonical, depth)
+      const isRoot = depth <= call.rootMessages
+      canonical = this.canonicalNode(hashAt(call.canonicalPath, depth), isRoot ? null : canonical)
+      const slice = depth === 0 ? call.tools : (call.messages[depth - 1] ?? null)
+      const part =
+        slice === null ? null : this.part(hashAt(call.partHashes, depth), call.request.subarray(...slice))
+      raw = this.sql.insertRawNode(hashAt(call.rawPath, depth), raw, part, canonical, depth)
     }
     if (raw === null || canonical === null) throw new Error('A prompt has at least its root.')
     return { raw, canonical }
   }
 
-  /** A reply's node under the prompt's. */
-  private insertChild(
-    prompt: Prompt,
-    parent: Node,
-    message: CallRecord['prompt']['content']['messages'][number],
-  ): Node {
-    const depth = prompt.content.messages.length
-    const part = partHash(this.hash, message.bytes)
-    const rawName = rawHash(this.hash, hashAt(prompt.rawPath, depth), part)
-    const known = this.sql.rawNode(rawName)
-    if (known !== undefined) return { raw: known.id, canonical: known.node }
-    const name = canonicalHash(this.hash, hashAt(prompt.canonicalPath, depth), message)
-    const canonical = this.canonicalNode(name, message.isRoot ? null : parent.canonical)
-    const raw = this.sql.insertRawNode(
-      rawName,
-      parent.raw,
-      this.part(part, message.bytes),
-      canonical,
-      depth + 1,
+  private insertReplies(
+    call: CallEntry,
+    prompt: Node,
+    row: { call: number; scope: number; session: number },
+  ): void {
+    if (call.replies === null) return
+    const { literal, holes } = cutOut(
+      call.reply,
+      call.replies.map(({ slice: [start, end] }, place) => ({
+        slice: { start, end },
+        filling: { kind: 'reply', place },
+      })),
     )
-    return { raw, canonical }
+    this.sql.insertReplyBody(row.call, literal, writeHoles(holes))
+    for (const [place, { index, finishReason, slice }] of call.replies.entries()) {
+      const node = this.replyNode(call, prompt, place, call.reply.subarray(...slice))
+      this.sql.insertReply(
+        row.call,
+        place,
+        index,
+        node.raw,
+        node.canonical,
+        finishReason,
+        row.scope,
+        row.session,
+      )
+    }
+  }
+
+  /** The reply's node under the prompt's. */
+  private replyNode(call: CallEntry, prompt: Node, place: number, bytes: Buffer): Node {
+    const [part, raw, canonical] = [0, 1, 2].map((which) => hashAt(call.replyHashes, place * 3 + which))
+    const known = this.sql.rawNode(raw ?? noHash)
+    if (known !== undefined) return { raw: known.id, canonical: known.node }
+    const node = this.canonicalNode(canonical ?? noHash, prompt.canonical)
+    const stored = this.part(part ?? noHash, bytes)
+    const depth = call.messages.length + 1
+    return { raw: this.sql.insertRawNode(raw ?? noHash, prompt.raw, stored, node, depth), canonical: node }
   }
 
   private canonicalNode(hash: Buffer, parent: number | null): number {
@@ -125,20 +130,20 @@ export class CallTables {
     return this.sql.part(hash)?.id ?? this.sql.insertPart(hash, bytes)
   }
 
-  private insertEnvelope({ body, messages, tools, others }: RecordedRequest): number {
-    const list = listOf(body, messages)
-    const cuts: Parameters<typeof cutOut>[1][number][] = [
+  private insertEnvelope({ request, messages, tools, large }: CallEntry): number {
+    const slices = messages.map(([start, end]) => ({ start, end }))
+    const list = listOf(request, slices)
+    const cuts: { slice: { start: number; end: number }; filling: Filling }[] = [
       { slice: list.slice, filling: { kind: 'messages', between: list.between } },
     ]
-    if (tools !== null) cuts.push({ slice: tools, filling: { kind: 'tools' } })
-    for (const slice of others) {
-      if (slice.end - slice.start < largeValueBytes) continue
-      const bytes = body.subarray(slice.start, slice.end)
+    if (tools !== null) cuts.push({ slice: { start: tools[0], end: tools[1] }, filling: { kind: 'tools' } })
+    for (const [start, end] of large) {
+      const bytes = request.subarray(start, end)
       const hash = partHash(this.hash, bytes)
       this.part(hash, bytes)
-      cuts.push({ slice, filling: { kind: 'part', hash: hash.toString('hex') } satisfies Filling })
+      cuts.push({ slice: { start, end }, filling: { kind: 'part', hash: hash.toString('hex') } })
     }
-    const { literal, holes } = cutOut(body, cuts)
+    const { literal, holes } = cutOut(request, cuts)
     const text = writeHoles(holes)
     const hash = this.hash.of('envelope', String(text.length), '\0', text, literal)
     return this.sql.envelope(hash)?.id ?? this.sql.insertEnvelope(hash, literal, text)

@@ -1,12 +1,13 @@
 /** Reading what was captured. Any process may, while the server writes. */
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { sql } from 'kysely'
 import type { CallSummary, CapturedCall, Trajectory } from '../../contract/index.ts'
 import { ShadowError } from '../../lib/error.ts'
 import { type OpenedDatabase, openDatabase } from '../database.ts'
+import { capturePath } from './home.ts'
 import { fillIn, joinList, readHoles } from './layout.ts'
 import { type MessageReader, MessageTree } from './message-tree.ts'
+import { recoverJournal } from './recovery.ts'
 import { type CaptureSchema, captureMigrations } from './schema.ts'
 import { trajectoriesOf } from './trajectories.ts'
 
@@ -42,11 +43,6 @@ export interface CaptureStats {
   totalMessages: number
 }
 
-/** Where the captured traffic of a home lies. */
-export function capturePath(home: string): string {
-  return join(home, 'capture.db')
-}
-
 /**
  * Opens the store for reading only.
  * @param readers the dialects, which give stored bytes their meaning
@@ -57,6 +53,7 @@ export async function openCaptureReader(
   readers: readonly MessageReader[],
 ): Promise<CaptureReader> {
   const path = capturePath(home)
+  await recoverJournal(home)
   if (!existsSync(path)) {
     throw new ShadowError('no_calls', `No traffic has been captured in ${home} yet.`, {
       hint: 'Start `shadow serve` and point an agent at it.',
@@ -68,13 +65,21 @@ export async function openCaptureReader(
 export class CaptureReader {
   private readonly opened: OpenedDatabase<CaptureSchema>
   private readonly readers: readonly MessageReader[]
+  private readonly catchUp: () => Promise<void>
 
-  constructor(opened: OpenedDatabase<CaptureSchema>, readers: readonly MessageReader[]) {
+  /** @param catchUp resolves when everything that was committed can be read */
+  constructor(
+    opened: OpenedDatabase<CaptureSchema>,
+    readers: readonly MessageReader[],
+    catchUp: () => Promise<void> = async () => {},
+  ) {
     this.opened = opened
     this.readers = readers
+    this.catchUp = catchUp
   }
 
   async listCalls(filter: CallFilter = {}): Promise<CallSummary[]> {
+    await this.catchUp()
     const { order = 'newest', limit, task, session, afterId } = filter
     let query = this.callRows().orderBy('calls.id', order === 'newest' ? 'desc' : 'asc')
     if (task !== undefined) query = query.where('calls.task', '=', task)
@@ -86,6 +91,7 @@ export class CaptureReader {
 
   /** @throws ShadowError not_found */
   async readCall(id: string): Promise<CapturedCall> {
+    await this.catchUp()
     const row = await this.callRows().where('calls.id', '=', id).executeTakeFirst()
     if (row === undefined) throw unknownCall(id)
     const [call] = await this.withConversations([row])
@@ -95,12 +101,14 @@ export class CaptureReader {
 
   /** Every call of a task with its conversation, in the order of arrival. Messages that calls share are one object. */
   async callsOfTask(task: string): Promise<CapturedCall[]> {
+    await this.catchUp()
     return this.withConversations(
       await this.callRows().where('calls.task', '=', task).orderBy('calls.id').execute(),
     )
   }
 
   async callsOfSession(session: string): Promise<CapturedCall[]> {
+    await this.catchUp()
     return this.withConversations(
       await this.callRows().where('sessions.id', '=', session).orderBy('calls.id').execute(),
     )
@@ -112,6 +120,7 @@ export class CaptureReader {
 
   /** Sessions by their first call, of one task or of all. */
   async listSessions(task?: string): Promise<SessionSummary[]> {
+    await this.catchUp()
     let query = this.opened.db
       .selectFrom('sessions')
       .innerJoin('calls', 'calls.session', 'sessions.seq')
@@ -132,6 +141,7 @@ export class CaptureReader {
 
   /** Names of the tasks that have calls. */
   async listTasks(): Promise<string[]> {
+    await this.catchUp()
     const rows = await this.opened.db.selectFrom('scopes').select('task').distinct().orderBy('task').execute()
     return rows.map(({ task }) => task)
   }
@@ -141,6 +151,7 @@ export class CaptureReader {
    * @throws ShadowError not_found
    */
   async requestBytes(id: string): Promise<Uint8Array> {
+    await this.catchUp()
     const row = await this.opened.db
       .selectFrom('calls')
       .innerJoin('envelopes', 'envelopes.id', 'calls.envelope')
@@ -165,6 +176,7 @@ export class CaptureReader {
    * @throws ShadowError not_found
    */
   async replyBytes(id: string): Promise<Uint8Array | null> {
+    await this.catchUp()
     const call = await this.opened.db
       .selectFrom('calls')
       .select('seq')
@@ -191,6 +203,7 @@ export class CaptureReader {
   }
 
   async stats(): Promise<CaptureStats> {
+    await this.catchUp()
     const { rows } = await sql<CaptureStats>`
       SELECT (SELECT count(*) FROM calls) AS calls,
         (SELECT count(*) FROM sessions) AS sessions,

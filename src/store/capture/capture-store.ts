@@ -1,70 +1,84 @@
-/** The one writer of a home's captured traffic. */
-import { closeSync, openSync } from 'node:fs'
-import SqliteDatabase from 'better-sqlite3'
+/**
+ * The one writer of a home's captured traffic. A call is committed to the journal, at the price of one append,
+ * before its reply ends; a thread brings it into the tables, where everything is read.
+ */
 import { messageOf, ShadowError } from '../../lib/error.ts'
 import type { KeyedHash } from '../../lib/hash.ts'
 import { type OpenedDatabase, openDatabase } from '../database.ts'
 import { openStoreSecret } from '../secret.ts'
-import { CallTables } from './call-tables.ts'
-import { CaptureReader, capturePath } from './capture-reader.ts'
-import { CaptureWriter } from './capture-writer.ts'
+import { encodeEntry } from './call-entry.ts'
+import { CaptureReader } from './capture-reader.ts'
+import { capturePath, type HomeLock, journalFolder, lockHome } from './home.ts'
+import { IngestThread } from './ingest-thread.ts'
+import { Journal } from './journal.ts'
 import type { MessageReader } from './message-tree.ts'
-import { type PlacingQuestion, placeCall } from './placing.ts'
+import { Placing, type PlacingQuestion } from './placing.ts'
 import { hashPrompt, type Prompt, type PromptContent } from './prompt.ts'
+import { RecentCalls } from './recent-calls.ts'
 import type { CallRecord, Placement } from './record.ts'
 import { type CaptureSchema, captureMigrations } from './schema.ts'
-import { prepareStatements, type Statements } from './statements.ts'
+import { prepareStatements } from './statements.ts'
+
+/** Larger pages than SQLite's own, since rows hold whole messages. */
+const pageSizeBytes = 8192
 
 export interface CaptureStoreOptions {
   /** `full` survives the loss of power at the price of an fsync a commit; `normal` the death of the process. */
   synchronous?: 'normal' | 'full'
+  /** Told what went wrong behind the back of `record`; nothing is lost by it. */
+  onTrouble?: (message: string) => void
 }
 
 /**
- * Opens `<home>/capture.db` for writing, and creates it where it is missing.
+ * Opens a home for capturing, creates what is missing, and brings in what a process that died has left.
  * @param readers the dialects, which give stored bytes their meaning
- * @throws ShadowError busy when another process writes to this home; store_failed
+ * @throws ShadowError busy when another process captures into this home; store_failed
  */
 export async function openCaptureStore(
   home: string,
   readers: readonly MessageReader[],
   options: CaptureStoreOptions = {},
 ): Promise<CaptureStore> {
-  const hash = openStoreSecret(home)
   const lock = lockHome(home)
   try {
-    const opened = await openDatabase<CaptureSchema>(capturePath(home), captureMigrations, {
-      ...options,
-      pageSizeBytes: 8192,
-    })
-    return new CaptureStore(opened, hash, readers, lock)
+    const hash = openStoreSecret(home)
+    const opened = await openDatabase<CaptureSchema>(capturePath(home), captureMigrations, { pageSizeBytes })
+    return new CaptureStore(home, opened, hash, readers, lock, options)
   } catch (cause) {
-    lock.close()
+    lock.release()
     throw cause
   }
 }
 
 export class CaptureStore {
-  /** Everything there is to read, as of the last commit. */
+  /** Everything that is committed. */
   readonly reader: CaptureReader
   private readonly opened: OpenedDatabase<CaptureSchema>
   private readonly hash: KeyedHash
-  private readonly lock: SqliteDatabase.Database
-  private readonly statements: Statements
-  private readonly writer: CaptureWriter
+  private readonly lock: HomeLock
+  private readonly recent = new RecentCalls()
+  private readonly placing: Placing
+  private readonly journal: Journal
+  private readonly ingest: IngestThread
 
   constructor(
+    home: string,
     opened: OpenedDatabase<CaptureSchema>,
     hash: KeyedHash,
     readers: readonly MessageReader[],
-    lock: SqliteDatabase.Database,
+    lock: HomeLock,
+    { synchronous = 'normal', onTrouble = () => {} }: CaptureStoreOptions,
   ) {
     this.opened = opened
     this.hash = hash
     this.lock = lock
-    this.reader = new CaptureReader(opened, readers)
-    this.statements = prepareStatements(opened.sqlite)
-    this.writer = new CaptureWriter(opened.sqlite, new CallTables(this.statements, hash), () => {})
+    this.placing = new Placing(prepareStatements(opened.sqlite), hash, this.recent)
+    this.journal = new Journal(journalFolder(home), synchronous === 'full')
+    this.ingest = new IngestThread(home, synchronous, {
+      ingested: (lastId) => this.recent.forgetUpTo(lastId),
+      failed: onTrouble,
+    })
+    this.reader = new CaptureReader(opened, readers, () => this.ingest.catchUp())
   }
 
   /** Names a conversation and each of its prefixes. */
@@ -74,38 +88,31 @@ export class CaptureStore {
 
   /** Which session a call belongs to and which call it continues, by what is committed. */
   place(question: PlacingQuestion): Placement {
-    return placeCall(this.statements, this.hash, question)
+    return this.placing.place(question)
   }
 
   /**
    * Resolves once the call is committed.
    * @throws ShadowError store_failed; other calls are not affected
    */
-  record(call: CallRecord): Promise<void> {
-    return this.writer.record(call)
+  async record(call: CallRecord): Promise<void> {
+    try {
+      const { pieces, replyNodes } = encodeEntry(this.hash, call)
+      await this.journal.append(pieces)
+      this.recent.add(call, replyNodes)
+    } catch (cause) {
+      throw new ShadowError('store_failed', `A call could not be recorded: ${messageOf(cause)}.`, {
+        hint: 'Check the disk that holds the Shadow home; agents are still being served.',
+        cause,
+      })
+    }
+    this.ingest.wake()
   }
 
   async close(): Promise<void> {
-    this.writer.flush()
+    await this.ingest.stop()
+    this.journal.close()
     await this.opened.close()
-    this.lock.close()
-  }
-}
-
-/** A lock that the operating system lifts when the process dies, however it dies. */
-function lockHome(home: string): SqliteDatabase.Database {
-  const path = `${capturePath(home)}.lock`
-  closeSync(openSync(path, 'a', 0o600))
-  const lock = new SqliteDatabase(path, { timeout: 0 })
-  try {
-    lock.pragma('locking_mode = EXCLUSIVE')
-    lock.exec('BEGIN EXCLUSIVE')
-    return lock
-  } catch (cause) {
-    lock.close()
-    throw new ShadowError('busy', `Another process is capturing into ${home}: ${messageOf(cause)}.`, {
-      hint: 'Stop the other `shadow serve`, or give this one a SHADOW_HOME of its own.',
-      cause,
-    })
+    this.lock.release()
   }
 }

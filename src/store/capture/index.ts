@@ -3,11 +3,11 @@ export {
   type CallFilter,
   CaptureReader,
   type CaptureStats,
-  capturePath,
   openCaptureReader,
   type SessionSummary,
 } from './capture-reader.ts'
 export { CaptureStore, type CaptureStoreOptions, openCaptureStore } from './capture-store.ts'
+export { capturePath } from './home.ts'
 export type { MessageReader } from './message-tree.ts'
 export type { Prompt, PromptContent, PromptMessage } from './prompt.ts'
 export type { CallRecord, Placement, RecordedReply, RecordedRequest } from './record.ts'

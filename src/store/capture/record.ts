@@ -11,9 +11,8 @@ export interface Placement {
   readonly session: string
   /** The value of the session header, where the session goes by one. */
   readonly label: string | null
-  /** Row of the call that this one continues, and the canonical node of the reply it goes on from. */
-  readonly parent: number | null
-  readonly parentNode: number | null
+  /** The call that this one continues, and the canonical node of the reply it goes on from. */
+  readonly parent: { readonly call: string; readonly node: Buffer } | null
 }
 
 export interface RecordedRequest {
@@ -35,12 +34,9 @@ export interface RecordedReply {
   }[]
 }
 
-export interface CallRecord {
+/** What is known of a call beside its bytes. */
+export interface CallFacts {
   readonly id: string
-  readonly placement: Placement
-  readonly prompt: Prompt
-  readonly request: RecordedRequest
-  readonly reply: RecordedReply | null
   /** Milliseconds since the epoch. */
   readonly startedAt: number
   readonly status: CallStatus
@@ -53,4 +49,11 @@ export interface CallRecord {
   readonly usage: Usage | null
   readonly timings: CallTimings
   readonly error: string | null
+}
+
+export interface CallRecord extends CallFacts {
+  readonly placement: Placement
+  readonly prompt: Prompt
+  readonly request: RecordedRequest
+  readonly reply: RecordedReply | null
 }

@@ -21,11 +21,21 @@ export interface KnownNode {
   node: number
 }
 
-export interface CallRow {
-  seq: number
+export interface DeepestReply {
+  depth: number
+  /** Canonical node of the reply. */
+  hash: Buffer
+  /** The latest call that was given it. */
+  call: number
+}
+
+export interface AskedRow {
+  id: string
   session: string
-  parent: number | null
-  parentNode: number | null
+  startedAt: number
+  parentCall: string | null
+  parentNode: Buffer | null
+  isContinued: number
 }
 
 export type Statements = ReturnType<typeof prepareStatements>
@@ -43,22 +53,23 @@ export function prepareStatements(sqlite: SqliteDatabase.Database) {
     longestKnownPrompt: one<[Path], KnownNode>(`${prefixes}
       SELECT prefix.depth, known.id, known.node FROM prefix CROSS JOIN raw_nodes known
       ON known.hash = ${hashOfPrefix} LIMIT 1`),
-    deepestReplyInScope: one<[Path & { scope: number }], { node: number; call: number }>(`${prefixes}
-      SELECT known.id AS node, (SELECT max(call) FROM call_replies WHERE scope = @scope AND node = known.id) AS call
+    deepestReplyInScope: one<[Path & { scope: number }], DeepestReply>(`${prefixes}
+      SELECT prefix.depth, known.hash, (SELECT max(call) FROM call_replies WHERE scope = @scope AND node = known.id) AS call
       FROM prefix CROSS JOIN nodes known ON known.hash = ${hashOfPrefix}
       WHERE call IS NOT NULL LIMIT 1`),
-    deepestReplyInSession: one<[Path & { session: number }], { node: number; call: number }>(`${prefixes}
-      SELECT known.id AS node, (SELECT max(call) FROM call_replies WHERE session = @session AND node = known.id) AS call
+    deepestReplyInSession: one<[Path & { session: number }], DeepestReply>(`${prefixes}
+      SELECT prefix.depth, known.hash, (SELECT max(call) FROM call_replies WHERE session = @session AND node = known.id) AS call
       FROM prefix CROSS JOIN nodes known ON known.hash = ${hashOfPrefix}
       WHERE call IS NOT NULL LIMIT 1`),
-    callWithSession: one<[number], CallRow>(
-      `SELECT calls.seq, sessions.id AS session, calls.parent, calls.parent_node AS parentNode FROM calls JOIN sessions ON sessions.seq = calls.session
-       WHERE calls.seq = ?`,
+    callAndSession: one<[number], { id: string; session: string }>(
+      'SELECT calls.id, sessions.id AS session FROM calls JOIN sessions ON sessions.seq = calls.session WHERE calls.seq = ?',
     ),
-    lastCallOfPrompt: one<[number, number], CallRow & { startedAt: number; continued: number }>(
-      `SELECT calls.seq, sessions.id AS session, calls.parent, calls.parent_node AS parentNode, calls.started_at AS startedAt,
-         EXISTS (SELECT 1 FROM calls later WHERE later.parent = calls.seq) AS continued
+    callById: one<[string], { seq: number }>('SELECT seq FROM calls WHERE id = ?'),
+    lastCallOfPrompt: one<[number, number], AskedRow>(
+      `SELECT calls.id, sessions.id AS session, calls.started_at AS startedAt, parents.id AS parentCall,
+         nodes.hash AS parentNode, EXISTS (SELECT 1 FROM calls later WHERE later.parent = calls.seq) AS isContinued
        FROM calls JOIN sessions ON sessions.seq = calls.session
+       LEFT JOIN calls parents ON parents.seq = calls.parent LEFT JOIN nodes ON nodes.id = calls.parent_node
        WHERE calls.scope = ? AND calls.raw_node = ? ORDER BY calls.seq DESC LIMIT 1`,
     ),
     scope: one<[string, Buffer], { id: number }>('SELECT id FROM scopes WHERE task = ? AND key_hash = ?'),

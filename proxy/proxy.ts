@@ -41,6 +41,8 @@ export interface Proxy {
    * @throws ShadowError port_in_use
    */
   listen(port: number, host: string): Promise<Listening>
+  /** Closes whatever listens; see `Listening`. */
+  close(drainMs?: number): Promise<void>
 }
 
 /** Upstreams and store stay the caller's to close, after the proxy. */
@@ -63,5 +65,17 @@ export function createProxy(options: ProxyOptions): Proxy {
     })
     return c.json(error.toOpenAI(), 404)
   })
-  return { app, counts, listen: (port, host) => listen(createProxyServer(context, app), port, host) }
+  const open: Listening[] = []
+  return {
+    app,
+    counts,
+    async listen(port, host) {
+      const listening = await listen(createProxyServer(context, app), port, host)
+      open.push(listening)
+      return listening
+    },
+    async close(drainMs) {
+      await Promise.all(open.splice(0).map((listening) => listening.close(drainMs)))
+    },
+  }
 }

@@ -1,0 +1,18 @@
+/** The proxy as it is shipped, capturing durably into the home that it is given. */
+import { pino } from 'pino'
+import { createHttpUpstream, createProxy } from '../../proxy/proxy.ts'
+import { dialects } from '../../src/dialects/index.ts'
+import { openCaptureStore } from '../../src/store/capture/index.ts'
+
+const store = await openCaptureStore(process.env['BENCH_HOME'] ?? '', dialects)
+const proxy = createProxy({
+  upstream: createHttpUpstream({ name: 'stand-in', baseUrl: `${process.env['BENCH_UPSTREAM']}/v1` }),
+  owned: null,
+  routes: { routeOf: () => ({ state: 'frontier', version: null }), versions: () => [] },
+  store,
+  tasks: { rules: () => [] },
+  logger: pino({ level: 'warn' }),
+})
+const { port } = await proxy.listen(0, '127.0.0.1')
+process.send?.(port)
+process.once('SIGINT', () => process.exit())

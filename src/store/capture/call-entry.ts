@@ -1,0 +1,141 @@
+/**
+ * A call as the journal holds it: everything the tables need, with all hashes made, so that whoever brings it
+ * into the tables, now or after a crash, needs no dialect. Layout: length of the facts (u32, little endian),
+ * the facts as JSON, then the hashes, the request's body and the reply's.
+ */
+import { z } from 'zod'
+import { callStatus, callTimings, usage } from '../../contract/index.ts'
+import { hashBytes, type KeyedHash } from '../../lib/hash.ts'
+import type { Slice } from '../../lib/json-slices.ts'
+import { canonicalHash, hashAt, partHash, rawHash } from './prompt.ts'
+import type { CallRecord } from './record.ts'
+
+/** Bytes from which a field's value is stored apart, so that requests that differ elsewhere share it. */
+const largeValueBytes = 512
+
+const slice = z.tuple([z.number(), z.number()])
+
+const facts = z.object({
+  id: z.string(),
+  startedAt: z.number(),
+  status: callStatus,
+  httpStatus: z.number().nullable(),
+  stream: z.boolean(),
+  modelAsked: z.string(),
+  modelAnswered: z.string().nullable(),
+  servedBy: z.string(),
+  fallbackFrom: z.string().nullable(),
+  usage: usage.nullable(),
+  timings: callTimings,
+  error: z.string().nullable(),
+  dialect: z.string(),
+  task: z.string(),
+  keyHash: z.hex(),
+  session: z.string(),
+  label: z.string().nullable(),
+  parent: z.object({ call: z.string(), node: z.hex() }).nullable(),
+  /** How many of the leading messages are the canonical root's. */
+  rootMessages: z.number(),
+  messages: z.array(slice),
+  tools: slice.nullable(),
+  large: z.array(slice),
+  replies: z.array(z.object({ index: z.number(), slice, finishReason: z.string().nullable() })).nullable(),
+  requestBytes: z.number(),
+})
+type Facts = z.infer<typeof facts>
+
+export interface CallEntry extends Facts {
+  /** One hash for the root and one for each prefix. */
+  readonly rawPath: Buffer
+  readonly canonicalPath: Buffer
+  /** Hash of the tools (zeros where there are none), then of each message. */
+  readonly partHashes: Buffer
+  /** For each reply: its part, its raw node, its canonical node. */
+  readonly replyHashes: Buffer
+  readonly request: Buffer
+  readonly reply: Buffer
+}
+
+const hashesPerReply = 3
+
+/** The entry in pieces, to be written one after the other. */
+export function encodeEntry(
+  hash: KeyedHash,
+  call: CallRecord,
+): { pieces: Uint8Array[]; replyNodes: Buffer[] } {
+  const { placement, prompt, request, reply, ...known } = call
+  const { messages } = prompt.content
+  const text: Facts = {
+    ...known,
+    dialect: prompt.content.dialect,
+    task: placement.task,
+    keyHash: placement.keyHash.toString('hex'),
+    session: placement.session,
+    label: placement.label,
+    parent:
+      placement.parent === null
+        ? null
+        : { call: placement.parent.call, node: placement.parent.node.toString('hex') },
+    rootMessages: rootMessages(messages),
+    messages: request.messages.map(pair),
+    tools: request.tools === null ? null : pair(request.tools),
+    large: request.others.filter(({ start, end }) => end - start >= largeValueBytes).map(pair),
+    replies:
+      reply?.choices.map(({ index, slice, finishReason }) => ({ index, slice: pair(slice), finishReason })) ??
+      null,
+    requestBytes: request.body.length,
+  }
+  const depth = messages.length
+  const replyNodes: Buffer[] = []
+  const replyHashes: Buffer[] = []
+  for (const { message } of reply?.choices ?? []) {
+    const part = partHash(hash, message.bytes)
+    const node = canonicalHash(hash, hashAt(prompt.canonicalPath, depth), message)
+    replyNodes.push(node)
+    replyHashes.push(part, rawHash(hash, hashAt(prompt.rawPath, depth), part), node)
+  }
+  const json = Buffer.from(JSON.stringify(text))
+  const length = Buffer.alloc(4)
+  length.writeUInt32LE(json.length)
+  const hashes = [
+    prompt.rawPath,
+    prompt.canonicalPath,
+    prompt.toolsHash ?? Buffer.alloc(hashBytes),
+    ...prompt.partHashes,
+    ...replyHashes,
+  ]
+  return {
+    pieces: [length, json, ...hashes, request.body, ...(reply === null ? [] : [reply.body])],
+    replyNodes,
+  }
+}
+
+/** @throws when the bytes are no entry of this version */
+export function decodeEntry(bytes: Buffer): CallEntry {
+  const start = 4 + bytes.readUInt32LE(0)
+  const known = facts.parse(JSON.parse(bytes.toString('utf8', 4, start)))
+  let at = start
+  const take = (length: number) => {
+    at += length
+    return bytes.subarray(at - length, at)
+  }
+  const path = (known.messages.length + 1) * hashBytes
+  return {
+    ...known,
+    rawPath: take(path),
+    canonicalPath: take(path),
+    partHashes: take(path),
+    replyHashes: take((known.replies?.length ?? 0) * hashesPerReply * hashBytes),
+    request: take(known.requestBytes),
+    reply: bytes.subarray(at),
+  }
+}
+
+function rootMessages(messages: readonly { isRoot: boolean }[]): number {
+  const first = messages.findIndex(({ isRoot }) => !isRoot)
+  return first === -1 ? messages.length : first
+}
+
+function pair({ start, end }: Slice): [number, number] {
+  return [start, end]
+}

@@ -1,0 +1,131 @@
+/** The event loop's side of the ingesting thread. */
+import { Worker } from 'node:worker_threads'
+import { z } from 'zod'
+import { messageOf, ShadowError } from '../../lib/error.ts'
+import { siblingModule } from '../../lib/sibling-module.ts'
+
+/** Milliseconds that a committed call may wait for others to share its transaction. */
+const gatherMs = 5
+
+/** Milliseconds until a thread or a database that failed is tried again. */
+const retryMs = 1000
+
+const report = z.object({
+  lastId: z.string().nullable(),
+  rejected: z.array(z.object({ id: z.string().nullable(), reason: z.string() })),
+  error: z.string().nullable(),
+})
+
+export interface IngestEvents {
+  /** The tables hold everything up to this call. */
+  ingested(lastId: string): void
+  /** Something went wrong that loses nothing: the journal keeps what the tables don't have. */
+  failed(message: string): void
+}
+
+export class IngestThread {
+  private readonly home: string
+  private readonly synchronous: 'normal' | 'full'
+  private readonly events: IngestEvents
+  private worker: Worker
+  private timer: NodeJS.Timeout | null = null
+  private waiting: { resolve(): void; reject(reason: ShadowError): void }[] = []
+  /** Those whose run is under way. */
+  private served: typeof this.waiting = []
+  private isRunning = false
+  /** Whether something was appended since the run under way began. */
+  private hasMore = false
+  private isStopping = false
+
+  constructor(home: string, synchronous: 'normal' | 'full', events: IngestEvents) {
+    this.home = home
+    this.synchronous = synchronous
+    this.events = events
+    this.worker = this.start()
+    // What a process that died has left behind.
+    this.wake(0)
+  }
+
+  /** Something was appended to the journal. */
+  wake(afterMs: number = gatherMs): void {
+    this.hasMore = true
+    if (this.isRunning || this.timer !== null) return
+    this.timer = setTimeout(() => {
+      this.timer = null
+      this.run()
+    }, afterMs).unref()
+  }
+
+  /**
+   * Resolves once the tables hold everything that the journal holds now.
+   * @throws ShadowError store_failed
+   */
+  catchUp(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ resolve, reject })
+      this.worker.ref()
+      if (!this.isRunning) this.run()
+    })
+  }
+
+  async stop(): Promise<void> {
+    if (this.timer !== null) clearTimeout(this.timer)
+    while (this.isRunning) await new Promise((resolve) => setTimeout(resolve, 1))
+    this.isStopping = true
+    const ended = new Promise((resolve) => this.worker.once('exit', resolve))
+    this.worker.ref()
+    this.worker.postMessage({ stop: true })
+    await ended
+  }
+
+  private start(): Worker {
+    const worker = new Worker(siblingModule(import.meta.url, './ingest-worker'), {
+      workerData: { home: this.home, synchronous: this.synchronous },
+    })
+    worker.unref()
+    worker.on('message', (message) => this.done(report.parse(message)))
+    worker.on('error', (error) => {
+      this.done({ lastId: null, rejected: [], error: `the thread ended: ${messageOf(error)}` })
+      if (!this.isStopping) this.worker = this.start()
+    })
+    return worker
+  }
+
+  private run(): void {
+    this.isRunning = true
+    this.hasMore = false
+    this.served = this.waiting
+    this.waiting = []
+    this.worker.postMessage({ stop: false })
+  }
+
+  private done({ lastId, rejected, error }: z.infer<typeof report>): void {
+    this.isRunning = false
+    const { served } = this
+    this.served = []
+    if (lastId !== null) this.events.ingested(lastId)
+    for (const { id, reason } of rejected) {
+      this.events.failed(
+        `Call ${id ?? '(unreadable)'} can't be brought into capture.db: ${reason}. Its record is kept.`,
+      )
+    }
+    if (error === null) for (const { resolve } of served) resolve()
+    else {
+      this.events.failed(`capture.db can't be written: ${error}. Calls wait in the journal.`)
+      for (const { reject } of served) reject(cannotCatchUp(error))
+    }
+    if (this.isStopping) return
+    if (this.waiting.length > 0) this.run()
+    else {
+      this.worker.unref()
+      if (error !== null) this.wake(retryMs)
+      else if (this.hasMore) this.wake()
+    }
+  }
+}
+
+function cannotCatchUp(reason: string): ShadowError {
+  return new ShadowError('store_failed', `Captured calls can't be read yet: ${reason}.`, {
+    hint: 'Check the disk that holds the Shadow home; the calls themselves are safe in its journal.',
+  })
+}

@@ -1,0 +1,164 @@
+/** Brings the journal into the tables, in the order in which calls were committed. */
+import {
+  appendFileSync,
+  closeSync,
+  fstatSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import type SqliteDatabase from 'better-sqlite3'
+import { decodeEntry } from './call-entry.ts'
+import type { CallTables } from './call-tables.ts'
+import { frameOf, recordAt, segmentPath, segmentsOf } from './journal.ts'
+
+/** Calls of one transaction: enough to share its pages, few enough to be seen soon. */
+const callsPerTransaction = 200
+
+/** Bytes read from a segment at once; a longer record is read whole. */
+const readBytes = 4 * 1024 * 1024
+
+export interface Ingested {
+  /** The last call that the tables now hold. */
+  lastId: string | null
+  /** Records that no table could take, with the reason. */
+  rejected: { id: string | null; reason: unknown }[]
+}
+
+export class Ingest {
+  private readonly sqlite: SqliteDatabase.Database
+  private readonly tables: CallTables
+  private readonly folder: string
+  private segment: number | null = null
+  private at = 0
+
+  constructor(sqlite: SqliteDatabase.Database, tables: CallTables, folder: string) {
+    this.sqlite = sqlite
+    this.tables = tables
+    this.folder = folder
+  }
+
+  /**
+   * Takes in everything the journal holds, and deletes the segments that are done with.
+   * @throws when the database can't be written; what it has not taken stays in the journal
+   */
+  run(): Ingested {
+    const ingested: Ingested = { lastId: null, rejected: [] }
+    for (;;) {
+      const segments = segmentsOf(this.folder)
+      const segment = segments.find((number) => this.segment === null || number >= this.segment)
+      if (segment === undefined) return ingested
+      if (segment !== this.segment) {
+        this.segment = segment
+        this.at = 0
+      }
+      // Looked up before reading: what is appended to a segment that has a successor came before it.
+      const isFinal = segments.at(-1) === segment
+      while (this.readSome(segment, ingested)) {}
+      if (isFinal) return ingested
+      this.remove(segment, ingested)
+      this.segment = segment + 1
+      this.at = 0
+    }
+  }
+
+  /** What a crash tore was never acknowledged; it is kept all the same, since disks tear other things too. */
+  private remove(segment: number, ingested: Ingested): void {
+    const path = segmentPath(this.folder, segment)
+    const left = statSync(path).size - this.at
+    if (left === 0) rmSync(path)
+    else {
+      renameSync(path, `${path}.damaged`)
+      ingested.rejected.push({
+        id: null,
+        reason: new Error(`${left} bytes of ${path}.damaged can't be read`),
+      })
+    }
+  }
+
+  /** Like `run`, when nothing more will be appended: the last segment goes too. */
+  finish(): Ingested {
+    const ingested = this.run()
+    if (this.segment !== null && segmentsOf(this.folder).includes(this.segment))
+      this.remove(this.segment, ingested)
+    this.segment = null
+    return ingested
+  }
+
+  private readSome(segment: number, ingested: Ingested): boolean {
+    const bytes = this.read(segment)
+    const payloads: Buffer[] = []
+    let at = 0
+    while (payloads.length < callsPerTransaction) {
+      const record = recordAt(bytes, at)
+      if (record === null) break
+      payloads.push(record.payload)
+      at = record.next
+    }
+    if (payloads.length === 0) return false
+    this.commit(payloads, ingested)
+    this.at += at
+    return true
+  }
+
+  private read(segment: number): Buffer {
+    const file = openSync(segmentPath(this.folder, segment), 'r')
+    try {
+      const left = fstatSync(file).size - this.at
+      let bytes = readAt(file, this.at, Math.min(left, readBytes))
+      const first = bytes.length >= 4 ? 8 + bytes.readUInt32LE(0) : 0
+      if (first > bytes.length && first <= left) bytes = readAt(file, this.at, first)
+      return bytes
+    } finally {
+      closeSync(file)
+    }
+  }
+
+  private commit(payloads: readonly Buffer[], ingested: Ingested): void {
+    const rejected: Buffer[] = []
+    this.sqlite.exec('BEGIN IMMEDIATE')
+    try {
+      for (const payload of payloads) if (!this.insert(payload, ingested)) rejected.push(payload)
+      this.sqlite.exec('COMMIT')
+      for (const payload of rejected) {
+        appendFileSync(join(this.folder, 'rejected.log'), frameOf([payload]), { mode: 0o600 })
+      }
+    } catch (error) {
+      if (this.sqlite.inTransaction) this.sqlite.exec('ROLLBACK')
+      throw error
+    }
+  }
+
+  /** A call that fails leaves nothing behind in the transaction that it shares. */
+  private insert(payload: Buffer, ingested: Ingested): boolean {
+    let id: string | null = null
+    this.sqlite.exec('SAVEPOINT call')
+    try {
+      const entry = decodeEntry(payload)
+      id = entry.id
+      this.tables.insert(entry)
+      this.sqlite.exec('RELEASE call')
+      ingested.lastId = id
+      return true
+    } catch (reason) {
+      // Some failures, a full disk among them, are no fault of the call.
+      if (!this.sqlite.inTransaction || isFaultOfDisk(reason)) throw reason
+      this.sqlite.exec('ROLLBACK TO call; RELEASE call')
+      ingested.rejected.push({ id, reason })
+      return false
+    }
+  }
+}
+
+function isFaultOfDisk(reason: unknown): boolean {
+  if (!(reason instanceof Error) || !('code' in reason)) return false
+  return /^SQLITE_(FULL|IOERR|READONLY|BUSY|CORRUPT|NOTADB|CANTOPEN)/.test(String(reason.code))
+}
+
+function readAt(file: number, position: number, length: number): Buffer {
+  const bytes = Buffer.allocUnsafe(Math.max(length, 0))
+  return bytes.subarray(0, readSync(file, bytes, 0, bytes.length, position))
+}

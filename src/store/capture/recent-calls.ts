@@ -1,0 +1,75 @@
+/**
+ * Calls that are committed to the journal and not yet in the tables: what placing the next call has to know of
+ * them. An agent's next call may come a fraction of a millisecond after the reply that it goes on from.
+ */
+import { hashBytes } from '../../lib/hash.ts'
+import type { CallRecord, Placement } from './record.ts'
+
+export interface RecentCall {
+  readonly id: string
+  readonly startedAt: number
+  readonly placement: Placement
+}
+
+interface Entry extends RecentCall {
+  readonly names: readonly string[]
+}
+
+export class RecentCalls {
+  private readonly queue: Entry[] = []
+  /** The latest call by what it can be found by. */
+  private readonly byName = new Map<string, Entry>()
+
+  add({ id, startedAt, placement, prompt }: CallRecord, replyNodes: readonly Buffer[]): void {
+    const scope = scopeOf(placement)
+    const names = [nameOf('asked', scope, prompt.rawPath.subarray(-hashBytes))]
+    for (const node of replyNodes) {
+      names.push(nameOf('in scope', scope, node), nameOf('in session', placement.session, node))
+    }
+    if (placement.parent !== null) names.push(`continued ${placement.parent.call}`)
+    const entry = { id, startedAt, placement, names }
+    this.queue.push(entry)
+    for (const name of names) this.byName.set(name, entry)
+  }
+
+  /** The tables hold everything up to this call. */
+  forgetUpTo(id: string): void {
+    const count = this.queue.findIndex((entry) => entry.id === id) + 1
+    for (const entry of this.queue.splice(0, count)) {
+      for (const name of entry.names) if (this.byName.get(name) === entry) this.byName.delete(name)
+    }
+  }
+
+  /** The latest call whose reply is the deepest on a canonical path. */
+  deepestReply(
+    kind: 'in scope' | 'in session',
+    where: string,
+    path: Buffer,
+  ): { depth: number; node: Buffer; call: RecentCall } | undefined {
+    if (this.queue.length === 0) return undefined
+    for (let depth = path.length / hashBytes - 1; depth >= 0; depth--) {
+      const node = path.subarray(depth * hashBytes, (depth + 1) * hashBytes)
+      const call = this.byName.get(nameOf(kind, where, node))
+      if (call !== undefined) return { depth, node, call }
+    }
+    return undefined
+  }
+
+  /** The latest call with this raw prompt. */
+  asked(scope: string, prompt: Buffer): RecentCall | undefined {
+    return this.byName.get(nameOf('asked', scope, prompt))
+  }
+
+  hasContinued(id: string): boolean {
+    return this.byName.has(`continued ${id}`)
+  }
+}
+
+/** A key and a task, as one word. */
+export function scopeOf({ task, keyHash }: Pick<Placement, 'task' | 'keyHash'>): string {
+  return `${task}\0${keyHash.toString('latin1')}`
+}
+
+function nameOf(kind: string, where: string, hash: Buffer): string {
+  return `${kind}\0${hash.toString('latin1')}${where}`
+}
