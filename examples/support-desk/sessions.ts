@@ -35,10 +35,10 @@ const shares = {
   threeTurns: 0.08,
   /** Of sessions with a second turn: those that forget a value first. */
   bareStart: 0.15,
-  /** Of later turns: another wish about the same order, where there is one. */
-  carried: 0.4,
-  /** Of later turns: the value was wrong. */
-  corrected: 0.15,
+  /** Of later turns, where there is an order: another wish about it. */
+  carried: 0.6,
+  /** Of the others, where there is a value: it was wrong. */
+  corrected: 0.2,
   greeted: 0.4,
   closed: 0.25,
   typed: 0.12,
@@ -97,14 +97,13 @@ class SessionWriter {
 
   /** A later turn: about the same order, a correction, or something else. */
   #goOn(last: Action, order: string | undefined): SessionTurn {
-    const draw = this.#random()
-    if (order !== undefined && draw < shares.carried) {
+    if (order !== undefined && this.#random() < shares.carried) {
       const others = outcomes.filter(
         (other) => other.carried !== undefined && other.name !== last.outcome.name,
       )
       return this.#carry(pick(this.#random, others), order)
     }
-    if (last.outcome.slots.length > 0 && draw < shares.carried + shares.corrected) return this.#correct(last)
+    if (last.outcome.slots.length > 0 && this.#random() < shares.corrected) return this.#correct(last)
     return this.#ask(this.#word(connectors))
   }
 

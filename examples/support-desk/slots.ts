@@ -32,20 +32,20 @@ const goods: readonly string[] = words(
   'lamp blender printer radio clock kettle backpack speaker toaster desk chair heater tent camera bike fan',
 )
 
-const firstNames: Record<Split, readonly string[]> = {
-  train: words(
-    'maria lena oscar diana george ines walter olga felix ruth ivan carol hugo john anna peter susan david laura mark julia frank emma paul',
-  ),
-  heldout: words('sarah thomas linda kevin nina robert alice martin'),
-  fresh: words('daniel karen simon helen victor rosa'),
-}
-
-const lastNames: Record<Split, readonly string[]> = {
-  train: words(
-    'lopez berg novak taylor marsh duval ortega smith fischer brown rossi young king moore hill stone',
-  ),
-  heldout: words('baker green weber white costa wood lane'),
-  fresh: words('carter klein black silva field'),
+/** Mail boxes are called `blue.river@mail.com`. */
+const boxWords: Record<Split, { first: readonly string[]; second: readonly string[] }> = {
+  train: {
+    first: words('blue happy little quick sunny lucky early silver brave quiet golden fresh gentle simple'),
+    second: words('river garden mountain coffee piano forest window bridge pepper kitchen planet button'),
+  },
+  heldout: {
+    first: words('green purple clever warm wild royal smart busy'),
+    second: words('apple guitar castle summer island pencil butter'),
+  },
+  fresh: {
+    first: words('orange sweet proud light crazy modern'),
+    second: words('flower winter rabbit cookie tower'),
+  },
 }
 
 const mailHosts: readonly string[] = words('mail.com inbox.org post.net')
@@ -82,8 +82,8 @@ export function drawValue(slot: SlotName, split: Split, random: Random): string 
     case 'product':
       return `${pick(random, brands[split])} ${pick(random, goods)}`
     case 'email': {
-      const name = `${pick(random, firstNames[split])}.${pick(random, lastNames[split])}`
-      return `${name}@${pick(random, mailHosts)}`
+      const { first, second } = boxWords[split]
+      return `${pick(random, first)}.${pick(random, second)}@${pick(random, mailHosts)}`
     }
   }
 }

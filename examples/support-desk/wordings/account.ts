@@ -22,6 +22,8 @@ export const accountOutcomes: readonly Outcome[] = [
         'my email has changed, it is {email} now',
         'Please put {email} on my profile',
         'Can you change my contact mail to {email}?',
+        'Switch the email on my account over to {email}',
+        'the mail on my profile has to be {email}',
       ],
       heldout: [
         'I got a new e-mail: {email}, please update my profile.',
@@ -64,6 +66,8 @@ export const accountOutcomes: readonly Outcome[] = [
         'remove me from the mailing list: {email}',
         'Stop all marketing to {email}',
         'No promotions to {email} any longer',
+        'stop the promotions you send to {email}',
+        'I want no more ads, remove {email} please',
       ],
       heldout: [
         'Unsubscribe me, {email} gets too many ads.',

@@ -179,6 +179,7 @@ export const moneyOutcomes: readonly Outcome[] = [
         'Can I use my credit card for paying?',
         'Do you accept payment in instalments?',
         'How may I pay?',
+        'is it possible to pay with a credit card or only by transfer',
       ],
       heldout: [
         'What payment options do you have?',

@@ -22,6 +22,7 @@ export const orderOutcomes: readonly Outcome[] = [
         'Has {order} already left the warehouse?',
         'is package {order} on its way to me',
         "I'd like to track my parcel {order}",
+        '{order} is still not here, where is it?',
       ],
       heldout: [
         "Has order {order} left your warehouse? I'd like to track it.",
@@ -271,6 +272,8 @@ export const orderOutcomes: readonly Outcome[] = [
         '{order} must be sent to {city} please',
         'redirect {order}, it has to go to {city} now',
         'Can you update the address? {order} goes to {city}',
+        'I moved, so {order} has to be shipped to {city}',
+        'new address! ship {order} to {city}',
       ],
       heldout: [
         'My new address is in {city}, please update {order}.',
