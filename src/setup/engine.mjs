@@ -77,8 +77,12 @@ export async function ensureEngine({ progress = silentProgress } = {}) {
   })
 }
 
-/** @param {import('./wheels.mjs').Wheel} wheel */
-function partDir(wheel) {
+/**
+ * Where an unpacked wheel lies, whether or not it is there.
+ * @param {import('./wheels.mjs').Wheel} wheel
+ * @returns {string}
+ */
+export function partDir(wheel) {
   return join(cacheDir(), 'engine', 'parts', `${wheel.name}-${wheel.version}`)
 }
 
@@ -93,10 +97,30 @@ function fingerprint() {
     if (!/\.(cpp|h|hpp|mm)$/.test(name)) continue
     hash.update(`${name}\0`).update(readFileSync(join(nativeDir, name)))
   }
-  hash.update(JSON.stringify(command([], ['compiler'], 'output')))
+  // Without the header folders: a clone and an installed package of one version share a build.
+  hash.update(JSON.stringify(compileCommand(flags([], [], ''))))
+  for (const { version } of headerPackages()) hash.update(`${version}\0`)
   hash.update(JSON.stringify(compilerIdentity()))
   hash.update(processorFlags())
   return hash.digest('hex').slice(0, 16)
+}
+
+/**
+ * What build-flags.mjs is told, but for the compiler, which may be several words.
+ * @param {string[]} sources
+ * @param {string[]} includeDirs
+ * @param {string} output
+ */
+function flags(sources, includeDirs, output) {
+  const { mlx, openblas } = platformWheels()
+  return {
+    compiler: 'c++',
+    sources,
+    includeDirs: [...includeDirs, join(partDir(mlx), 'mlx', 'include')],
+    mlxLibDir: join(partDir(mlx), 'mlx', 'lib'),
+    openblasLibDir: openblas === undefined ? '' : join(partDir(openblas), 'scipy_openblas32', 'lib'),
+    output,
+  }
 }
 
 /**
@@ -106,22 +130,22 @@ function fingerprint() {
  * @returns {string[]}
  */
 function command(sources, compiler, output) {
-  const { mlx, openblas } = platformWheels()
-  const mlxDir = join(partDir(mlx), 'mlx')
+  const includeDirs = headerPackages().map(({ include }) => include)
+  return [...compiler, ...compileCommand(flags(sources, includeDirs, output)).slice(1)]
+}
+
+/** The two packages with Node-API's headers. */
+function headerPackages() {
   const require = createRequire(import.meta.url)
-  const flags = compileCommand({
-    compiler: 'c++',
-    sources,
-    includeDirs: [
-      dirname(require.resolve('node-addon-api/package.json')),
-      join(dirname(require.resolve('node-api-headers/package.json')), 'include'),
-      join(mlxDir, 'include'),
-    ],
-    mlxLibDir: join(mlxDir, 'lib'),
-    openblasLibDir: openblas === undefined ? '' : join(partDir(openblas), 'scipy_openblas32', 'lib'),
-    output,
+  return [
+    { name: 'node-addon-api', folder: '.' },
+    { name: 'node-api-headers', folder: 'include' },
+  ].map(({ name, folder }) => {
+    const manifest = require.resolve(`${name}/package.json`)
+    /** @type {{ version: string }} */
+    const { version } = JSON.parse(readFileSync(manifest, 'utf8'))
+    return { version, include: join(dirname(manifest), folder) }
   })
-  return [...compiler, ...flags.slice(1)]
 }
 
 /**
