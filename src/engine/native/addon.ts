@@ -2,7 +2,6 @@
  * The native addon as TypeScript sees it, and how it is found. Nothing else in the engine touches it:
  * `Runtime` (../tensor/runtime.ts) is its only user.
  */
-import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { ShadowError, messageOf } from '../../lib/error.ts'
 import { resolveAddonPath } from '../../setup/engine.mjs'
@@ -174,14 +173,14 @@ function isAddon(value: unknown): value is NativeAddon {
 }
 
 /**
- * OpenBLAS picks its kernels by CPU model, and takes models newer than itself for AVX2 machines; told by the
- * instruction set instead, it is about twice as fast there. It reads this variable once, when it is loaded.
+ * OpenBLAS picks its kernels for the CPU it finds, unless a variable names others. Machines that pin that variable
+ * for other programs (to an AVX2 core, say) would halve the speed of training, so the engine's private copy listens
+ * to `SHADOW_BLAS_CORE` alone. OpenBLAS reads its variable once, when it is loaded.
  */
 function chooseBlasKernels(): void {
-  if (process.env['OPENBLAS_CORETYPE'] !== undefined || process.platform !== 'linux') return
-  const flags = / flags?\s*:(.*)/.exec(` ${readFileSync('/proc/cpuinfo', 'utf8')}`)?.[1]?.split(' ') ?? []
-  const needed = ['avx512f', 'avx512bw', 'avx512dq', 'avx512vl']
-  if (needed.every((flag) => flags.includes(flag))) process.env['OPENBLAS_CORETYPE'] = 'SKYLAKEX'
+  const wanted = process.env['SHADOW_BLAS_CORE']
+  if (wanted === undefined) delete process.env['OPENBLAS_CORETYPE']
+  else process.env['OPENBLAS_CORETYPE'] = wanted
 }
 
 /** Every native failure becomes a ShadowError here, so that no caller has to know the addon's. */

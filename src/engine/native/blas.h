@@ -10,6 +10,10 @@ char* scipy_openblas_get_config();
 
 namespace shadow {
 
+/** cblas_sgemm in row-major order, over the pool. */
+void sgemm(int ta, int tb, int m, int n, int k, float alpha, const float* a, int lda, const float* b, int ldb,
+           float beta, float* c, int ldc);
+
 /** c[m,n] (+)= a[m,k] · b[n,k]ᵀ */
 void sgemm_nt(int m, int n, int k, const float* a, const float* b, float* c, bool accumulate);
 

@@ -8,43 +8,43 @@
 namespace shadow {
 namespace {
 
-/** One register tile: R rows by V vectors. `tail` < 16 lanes of the last vector are real when nonzero. */
-template <int R, int V>
+/** One register tile: R rows by V vectors. PART: of the last vector only `tail` lanes are real. */
+template <int R, int V, bool PART>
 void tile(int k, float alpha, Strided a, const float* b, long ldb, float* c, long ldc, bool accumulate, int tail) {
   vec acc[R][V] = {};
   for (int p = 0; p < k; p++) {
     vec row[V];
-    for (int v = 0; v < V - 1; v++) row[v] = load(b + p * ldb + v * kLanes);
-    const float* last = b + p * ldb + (V - 1) * kLanes;
-    row[V - 1] = tail ? load_part(last, tail) : load(last);
+    for (int v = 0; v < V; v++) row[v] = PART && v == V - 1 ? load_part(b + v * kLanes, tail) : load(b + v * kLanes);
     for (int r = 0; r < R; r++) {
-      vec x = splat(a.data[r * a.row + p * a.column]);
+      vec x = splat(a.data[r * a.row]);
       for (int v = 0; v < V; v++) acc[r][v] += x * row[v];
     }
+    b += ldb;
+    a.data += a.column;
   }
   for (int r = 0; r < R; r++) {
     for (int v = 0; v < V; v++) {
       float* out = c + r * ldc + v * kLanes;
-      bool part = tail && v == V - 1;
       vec value = acc[r][v] * alpha;
-      if (accumulate) value += part ? load_part(out, tail) : load(out);
-      if (part) {
+      if (PART && v == V - 1) {
+        if (accumulate) value += load_part(out, tail);
         store_part(out, value, tail);
       } else {
+        if (accumulate) value += load(out);
         store(out, value);
       }
     }
   }
 }
 
-template <int R, int V>
+template <int R, int V, bool PART = false>
 void column_panel(int m, int k, float alpha, Strided a, const float* b, long ldb, float* c, long ldc,
-                  bool accumulate, int tail) {
+                  bool accumulate, int tail = 0) {
+  auto at = [&](int i) { return Strided{a.data + i * a.row, a.row, a.column}; };
   int i = 0;
-  for (; i + R <= m; i += R)
-    tile<R, V>(k, alpha, {a.data + i * a.row, a.row, a.column}, b, ldb, c + i * ldc, ldc, accumulate, tail);
-  for (; i < m; i++)
-    tile<1, V>(k, alpha, {a.data + i * a.row, a.row, a.column}, b, ldb, c + i * ldc, ldc, accumulate, tail);
+  for (; i + R <= m; i += R) tile<R, V, PART>(k, alpha, at(i), b, ldb, c + i * ldc, ldc, accumulate, tail);
+  for (; i + 2 <= m; i += 2) tile<2, V, PART>(k, alpha, at(i), b, ldb, c + i * ldc, ldc, accumulate, tail);
+  for (; i < m; i++) tile<1, V, PART>(k, alpha, at(i), b, ldb, c + i * ldc, ldc, accumulate, tail);
 }
 
 }  // namespace
@@ -52,11 +52,11 @@ void column_panel(int m, int k, float alpha, Strided a, const float* b, long ldb
 void micro_gemm(int m, int n, int k, float alpha, Strided a, const float* b, long ldb, float* c, long ldc,
                 bool accumulate) {
   int j = 0;
-  for (; j + 64 <= n; j += 64) column_panel<6, 4>(m, k, alpha, a, b + j, ldb, c + j, ldc, accumulate, 0);
-  for (; j + 48 <= n; j += 48) column_panel<8, 3>(m, k, alpha, a, b + j, ldb, c + j, ldc, accumulate, 0);
-  for (; j + 32 <= n; j += 32) column_panel<8, 2>(m, k, alpha, a, b + j, ldb, c + j, ldc, accumulate, 0);
-  for (; j + 16 <= n; j += 16) column_panel<16, 1>(m, k, alpha, a, b + j, ldb, c + j, ldc, accumulate, 0);
-  if (j < n) column_panel<8, 1>(m, k, alpha, a, b + j, ldb, c + j, ldc, accumulate, n - j);
+  for (; j + 64 <= n; j += 64) column_panel<6, 4>(m, k, alpha, a, b + j, ldb, c + j, ldc, accumulate);
+  for (; j + 48 <= n; j += 48) column_panel<8, 3>(m, k, alpha, a, b + j, ldb, c + j, ldc, accumulate);
+  for (; j + 32 <= n; j += 32) column_panel<8, 2>(m, k, alpha, a, b + j, ldb, c + j, ldc, accumulate);
+  for (; j + 16 <= n; j += 16) column_panel<16, 1>(m, k, alpha, a, b + j, ldb, c + j, ldc, accumulate);
+  if (j < n) column_panel<8, 1, true>(m, k, alpha, a, b + j, ldb, c + j, ldc, accumulate, n - j);
 }
 
 void parallel_gemm(int m, int n, int k, float alpha, Strided a, const float* b, long ldb, float* c, long ldc,

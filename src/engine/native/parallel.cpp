@@ -9,10 +9,7 @@
 #include <vector>
 
 extern "C" {
-typedef void (*openblas_dojob)(int thread, void* job, int data);
-typedef void (*openblas_run)(int sync, openblas_dojob job, int count, size_t job_size, void* jobs, int data);
 void scipy_openblas_set_num_threads(int);
-void scipy_openblas_set_threads_callback_function(openblas_run);
 }
 
 namespace shadow {
@@ -31,7 +28,7 @@ thread_local bool inside_region = false;
 class Pool {
  public:
   explicit Pool(int count) : count_(count) {
-    for (int i = 1; i < count; i++) workers_.emplace_back([this, i] { work(i); });
+    for (int i = 1; i < count; i++) workers_.emplace_back([this] { work(); });
   }
 
   ~Pool() {
@@ -43,21 +40,21 @@ class Pool {
 
   int count() const { return count_; }
 
-  /** Runs body(thread) on every thread at once; OpenBLAS relies on "at once", its jobs wait for each other. */
-  void run(const std::function<void(int)>& body) {
+  /** Runs body() on every thread and waits for all. */
+  void run(const std::function<void()>& body) {
     std::lock_guard<std::mutex> one_region_at_a_time(mutex_);
     body_ = &body;
     pending_.store(count_ - 1);
     generation_.fetch_add(1);
     generation_.notify_all();
     inside_region = true;
-    body(0);
+    body();
     inside_region = false;
     while (pending_.load(std::memory_order_acquire) != 0) relax();
   }
 
  private:
-  void work(int index) {
+  void work() {
     inside_region = true;
     unsigned seen = 0;
     for (;;) {
@@ -66,7 +63,7 @@ class Pool {
       generation_.wait(seen);
       seen = generation_.load(std::memory_order_acquire);
       if (stopping_) return;
-      (*body_)(index);
+      (*body_)();
       pending_.fetch_sub(1, std::memory_order_release);
     }
   }
@@ -77,7 +74,7 @@ class Pool {
   std::atomic<unsigned> generation_{0};
   std::atomic<int> pending_{0};
   std::atomic<bool> stopping_{false};
-  const std::function<void(int)>* body_ = nullptr;
+  const std::function<void()>* body_ = nullptr;
 };
 
 // Never destroyed: at process exit the workers are asleep, and joining them from a static destructor can hang.
@@ -86,25 +83,14 @@ Pool*& pool() {
   return instance;
 }
 
-void run_for_openblas(int, openblas_dojob job, int count, size_t job_size, void* jobs, int data) {
-  char* first = static_cast<char*>(jobs);
-  if (count == 1 || inside_region) {
-    for (int i = 0; i < count; i++) job(i, first + i * job_size, data);
-    return;
-  }
-  pool()->run([&](int thread) {
-    for (int i = thread; i < count; i += pool()->count()) job(i, first + i * job_size, data);
-  });
-}
-
 }  // namespace
 
 int thread_count() { return pool()->count(); }
 
 void set_thread_count(int count) {
   count = std::max(1, count);
-  scipy_openblas_set_num_threads(count);
-  scipy_openblas_set_threads_callback_function(run_for_openblas);
+  // blas.cpp splits products over this pool, so OpenBLAS itself stays on the thread that calls it.
+  scipy_openblas_set_num_threads(1);
   if (count == pool()->count()) return;
   delete pool();
   pool() = new Pool(count);
@@ -117,7 +103,7 @@ void parallel_for(int tasks, const std::function<void(int)>& body) {
     return;
   }
   std::atomic<int> next{0};
-  pool()->run([&](int) {
+  pool()->run([&] {
     for (int i = next.fetch_add(1); i < tasks; i = next.fetch_add(1)) body(i);
   });
 }

@@ -1,5 +1,5 @@
-// One pool of threads for everything: our kernels and OpenBLAS share it, so that two pools never
-// spin against each other on the same cores.
+// One pool of threads for everything: our kernels and, through blas.cpp, the large products. No task ever waits
+// for another, so a core that is taken away only delays the task on it.
 #pragma once
 
 #include <functional>
@@ -9,7 +9,7 @@ namespace shadow {
 /** Threads that take part in a parallel region, the caller included. */
 int thread_count();
 
-/** Changes the number of threads of the kernels and of OpenBLAS. Results repeat bit for bit for one count. */
+/** Changes the number of threads. Results repeat bit for bit for one count. */
 void set_thread_count(int count);
 
 /** Calls body(task) once for each task in [0, tasks). Which thread runs a task is not fixed, so a task
