@@ -15,6 +15,4 @@ if (major < 20) {
   process.exit(1)
 }
 
-import('./start.mjs').then(({ start }) => start(process.argv.slice(2)))
-
-export {}
+void import('./start.mjs').then(({ start }) => start(process.argv.slice(2)))

@@ -93,7 +93,7 @@ function addonPath() {
 /** @returns {string} 16 hex digits over sources, flags, parts, processor and compiler */
 function fingerprint() {
   const hash = createHash('sha256')
-  for (const name of readdirSync(nativeDir).sort()) {
+  for (const name of readdirSync(nativeDir).toSorted()) {
     if (!/\.(cpp|h|hpp|mm)$/.test(name)) continue
     hash.update(`${name}\0`).update(readFileSync(join(nativeDir, name)))
   }
@@ -157,7 +157,7 @@ async function compile(compiler, target) {
   await withTempDir(async (dir) => {
     const sources = readdirSync(nativeDir)
       .filter((name) => /\.(cpp|mm)$/.test(name))
-      .sort()
+      .toSorted()
     const failure = 'The engine could not be compiled; `shadow doctor` shows the compiler that was used.'
     const waiting = sources.map((name) => ({ source: join(nativeDir, name), object: join(dir, `${name}.o`) }))
     const objects = waiting.map(({ object }) => object)
@@ -211,7 +211,7 @@ function removeOldBuilds(current) {
   const others = readdirSync(parent)
     .filter((name) => name !== basename(current))
     .map((name) => ({ path: join(parent, name), usedMs: statSync(join(parent, name)).mtimeMs }))
-    .sort((a, b) => b.usedMs - a.usedMs)
+    .toSorted((a, b) => b.usedMs - a.usedMs)
   for (const { path } of others.slice(keptBuilds - 1)) rmSync(path, { recursive: true, force: true })
 }
 

@@ -62,6 +62,6 @@ export function formatBytes(bytes) {
  * @param {number} ms
  * @returns {string} in seconds
  */
-export function formatMs(ms) {
+function formatMs(ms) {
   return `${(ms / 1000).toFixed(1)} s`
 }

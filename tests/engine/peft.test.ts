@@ -60,7 +60,7 @@ describe('an adapter of our own', () => {
     expect(back.config).toMatchObject(own.config)
     expect(back.tensors).toEqual(own.tensors)
     const first = [tensors, config].map((name) => readFileSync(join(folder, name)))
-    await saveAdapter(folder, { ...back, tensors: new Map([...back.tensors].reverse()) })
+    await saveAdapter(folder, { ...back, tensors: new Map([...back.tensors].toReversed()) })
     expect([tensors, config].map((name) => readFileSync(join(folder, name)))).toEqual(first)
     expect(statSync(join(folder, tensors)).mode & 0o777).toBe(0o600)
   })

@@ -3,7 +3,7 @@
  * that nobody vouches for. Every count, length and offset is checked against the file's size before it is
  * used, so that a hostile file costs a typed error and no more memory than its own size.
  */
-import { FileWindow } from './file-window.ts'
+import type { FileWindow } from './file-window.ts'
 import { type GgmlType, ggmlTypes } from './ggml-types.ts'
 
 /** Numbers that may exceed 2^53 are bigint; arrays of numbers are typed arrays. */

@@ -20,7 +20,7 @@ const suffixB = '.lora_B.weight'
  * The fields of `adapter_config.json` that this engine honours. Others are kept as they came; those that
  * would change what the adapter computes are refused when set (see `refusedFields`).
  */
-export const loraConfig = z.looseObject({
+const loraConfig = z.looseObject({
   peft_type: z.literal('LORA'),
   /** Rank. */
   r: z.int().positive(),
@@ -91,7 +91,9 @@ export async function saveAdapter(folder: string, adapter: LoraAdapter): Promise
     throw new ShadowError('invalid_request', `The adapter cannot be saved: ${problem}.`)
   const named = new Map([...adapter.tensors].map(([name, tensor]) => [prefix + name, tensor]))
   await writeFileAtomically(join(folder, tensorFile), encodeSafetensors(named, { format: 'pt' }))
-  const fields = Object.entries({ ...plainFields, ...adapter.config }).sort(([a], [b]) => (a < b ? -1 : 1))
+  const fields = Object.entries({ ...plainFields, ...adapter.config }).toSorted(([a], [b]) =>
+    a < b ? -1 : 1,
+  )
   const json = JSON.stringify(Object.fromEntries(fields), null, 2)
   await writeFileAtomically(join(folder, configFile), json)
 }

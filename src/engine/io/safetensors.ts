@@ -132,7 +132,7 @@ export function encodeSafetensors(
   tensors: ReadonlyMap<string, TensorData>,
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array {
-  const sorted = [...tensors].sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+  const sorted = [...tensors].toSorted(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
   let position = 0
   const entries: [string, unknown][] = sorted.map(([name, { shape, data }]) => {
     const start = position

@@ -11,12 +11,12 @@ const open = '<tool_call>'
 const close = '</tool_call>'
 
 /** A call as text. `argumentsJson` is placed as it is where it is JSON, as a string where it is not. */
-export function toolCallText(name: string, argumentsJson: string): string {
+function toolCallText(name: string, argumentsJson: string): string {
   return `${open}${JSON.stringify({ name, arguments: parsedJson(argumentsJson) ?? argumentsJson })}${close}`
 }
 
 /** The paragraph that tells a model of its tools. */
-export function toolsText(tools: readonly TemplateTool[]): string {
+function toolsText(tools: readonly TemplateTool[]): string {
   const lines = tools.flatMap((tool) => (tool.function === undefined ? [] : [JSON.stringify(tool.function)]))
   return [
     'You can call these functions:',
