@@ -34,13 +34,14 @@ export async function run(): Promise<Row[]> {
     for (let round = 0; round < rounds; round++) {
       for (const [place, path] of paths.entries()) medians[place]?.push(await path.measure(requestsPerRound))
     }
+    for (const path of paths) await path.close()
     const [directMs = 0, relayMs = 0, shadowMs = 0] = medians.map(median)
+    await stop(children)
     const captured = await callsIn(home)
     const sent = warmUpRequests + rounds * requestsPerRound
     const baseline = relayMs - directMs
     const added = shadowMs - directMs
     const ratio = added / baseline
-    for (const path of paths) await path.close()
     return [
       {
         id: 'proxy.p50',
@@ -55,7 +56,7 @@ export async function run(): Promise<Row[]> {
       },
     ]
   } finally {
-    for (const child of children) child.kill()
+    await stop(children)
     await rm(home, { recursive: true, force: true })
   }
 }
@@ -104,6 +105,15 @@ async function callsIn(home: string): Promise<number> {
   const { calls } = await reader.stats()
   await reader.close()
   return calls
+}
+
+async function stop(children: ChildProcess[]): Promise<void> {
+  const ended = children.splice(0).map((child) => {
+    const exit = new Promise((resolve) => child.once('exit', resolve))
+    child.kill('SIGKILL')
+    return exit
+  })
+  await Promise.all(ended)
 }
 
 function portOf(child: ChildProcess): Promise<number> {

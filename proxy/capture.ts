@@ -47,7 +47,7 @@ export class Capture {
     this.prompt = context.store.prompt({
       dialect: dialect.name,
       tools,
-      canonicalTools: dialect.canonicalTools(tools),
+      canonicalTools: () => dialect.canonicalTools(tools),
       messages: split.messages.map((slice) => promptMessage(this.walk, sliceOf(body, slice))),
     })
     this.placement = context.store.place({
@@ -97,8 +97,8 @@ export class Capture {
 }
 
 function promptMessage(walk: CanonicalWalk, bytes: Uint8Array): PromptMessage {
-  const { text, isRoot } = walk.message(bytes)
-  return { bytes, canonicalText: text, isRoot }
+  const { text, ...place } = walk.message(bytes)
+  return { bytes, canonicalText: text, ...place }
 }
 
 /** What tells one agent's calls from another's. */

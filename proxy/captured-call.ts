@@ -3,6 +3,7 @@
  * until the call is on record.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { setImmediate } from 'node:timers/promises'
 import type { Dialect, SplitRequest } from '../src/dialects/index.ts'
 import { messageOf, ShadowError } from '../src/lib/error.ts'
 import { type Answer, answerOf, intendedAnswerer } from './answer.ts'
@@ -76,8 +77,11 @@ class CapturedCall {
     res.once('close', () => {
       if (!res.writableFinished) agent.abort(new Error('The agent closed its connection.'))
     })
-    // Asked first: the conversation is looked up while the upstream works.
     const asked = answerOf(this.context, { task, path, query, headers, body, split, signal: agent.signal })
+    // A failure is dealt with below; until then it isn't an unhandled one.
+    asked.catch(() => {})
+    // The request goes out at the end of this turn; the conversation is looked up while the upstream works.
+    await setImmediate()
     this.capture = this.begin()
     try {
       this.answer = await asked

@@ -1,10 +1,10 @@
 /** The capture proxy. See README.md in this folder. */
 import { Hono } from 'hono'
 import type { Logger } from 'pino'
-import { monotonicFactory } from 'ulid'
 import type { RouteSource, Upstream } from '../src/contract/index.ts'
 import { ShadowError } from '../src/lib/error.ts'
 import type { CaptureStore } from '../src/store/capture/index.ts'
+import { callIds } from './call-id.ts'
 import type { ProxyContext, ProxyCounts } from './context.ts'
 import { createProxyServer, type Listening, listen } from './server.ts'
 import type { TaskRules } from './task-of.ts'
@@ -49,7 +49,7 @@ export interface Proxy {
 export function createProxy(options: ProxyOptions): Proxy {
   const { mount, ...rest } = options
   const counts: ProxyCounts = { captured: 0, notCaptured: 0, passedThrough: 0, inFlight: 0 }
-  const context: ProxyContext = { ...rest, counts, newId: monotonicFactory() }
+  const context: ProxyContext = { ...rest, counts, newId: callIds() }
   const app = new Hono()
   app.get('/health', (c) =>
     c.json({

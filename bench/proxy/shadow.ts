@@ -15,4 +15,3 @@ const proxy = createProxy({
 })
 const { port } = await proxy.listen(0, '127.0.0.1')
 process.send?.(port)
-process.once('SIGINT', () => process.exit())

@@ -57,11 +57,12 @@ class ChatWalk implements CanonicalWalk {
     const value = parseExactly(textOfBytes(bytes))
     if (!isFields(value)) {
       this.inRoot = false
-      return { text: canonicalJson(value), isRoot: false }
+      return { text: canonicalJson(value), isRoot: false, isReply: false }
     }
     const role = value['role'] === 'developer' ? 'system' : value['role']
     this.inRoot &&= role === 'system'
-    return { text: canonicalJson({ ...this.fieldsOf(value, role), role }), isRoot: this.inRoot }
+    const text = canonicalJson({ ...this.fieldsOf(value, role), role })
+    return { text, isRoot: this.inRoot, isReply: role === 'assistant' }
   }
 
   private fieldsOf(message: Fields, role: unknown): Fields {

@@ -29,6 +29,8 @@ export interface CanonicalMessage {
   readonly text: string
   /** Whether it belongs to the conversation's root, with the tools. */
   readonly isRoot: boolean
+  /** Whether a model said it. */
+  readonly isReply: boolean
 }
 
 /** Walks one conversation from its start; a message's form may depend on those before it. */

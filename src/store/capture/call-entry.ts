@@ -7,7 +7,7 @@ import { z } from 'zod'
 import { callStatus, callTimings, usage } from '../../contract/index.ts'
 import { hashBytes, type KeyedHash } from '../../lib/hash.ts'
 import type { Slice } from '../../lib/json-slices.ts'
-import { canonicalHash, hashAt, partHash, rawHash } from './prompt.ts'
+import { canonicalHash, hashAt, rawHash } from './prompt.ts'
 import type { CallRecord } from './record.ts'
 
 /** Bytes from which a field's value is stored apart, so that requests that differ elsewhere share it. */
@@ -48,15 +48,13 @@ export interface CallEntry extends Facts {
   /** One hash for the root and one for each prefix. */
   readonly rawPath: Buffer
   readonly canonicalPath: Buffer
-  /** Hash of the tools (zeros where there are none), then of each message. */
-  readonly partHashes: Buffer
-  /** For each reply: its part, its raw node, its canonical node. */
+  /** For each reply: its raw node, its canonical node. */
   readonly replyHashes: Buffer
   readonly request: Buffer
   readonly reply: Buffer
 }
 
-const hashesPerReply = 3
+const hashesPerReply = 2
 
 /** The entry in pieces, to be written one after the other. */
 export function encodeEntry(
@@ -64,10 +62,10 @@ export function encodeEntry(
   call: CallRecord,
 ): { pieces: Uint8Array[]; replyNodes: Buffer[] } {
   const { placement, prompt, request, reply, ...known } = call
-  const { messages } = prompt.content
+  const { messages, dialect } = prompt
   const text: Facts = {
     ...known,
-    dialect: prompt.content.dialect,
+    dialect,
     task: placement.task,
     keyHash: placement.keyHash.toString('hex'),
     session: placement.session,
@@ -89,21 +87,14 @@ export function encodeEntry(
   const replyNodes: Buffer[] = []
   const replyHashes: Buffer[] = []
   for (const { message } of reply?.choices ?? []) {
-    const part = partHash(hash, message.bytes)
     const node = canonicalHash(hash, hashAt(prompt.canonicalPath, depth), message)
     replyNodes.push(node)
-    replyHashes.push(part, rawHash(hash, hashAt(prompt.rawPath, depth), part), node)
+    replyHashes.push(rawHash(hash, hashAt(prompt.rawPath, depth), message.bytes), node)
   }
   const json = Buffer.from(JSON.stringify(text))
   const length = Buffer.alloc(4)
   length.writeUInt32LE(json.length)
-  const hashes = [
-    prompt.rawPath,
-    prompt.canonicalPath,
-    prompt.toolsHash ?? Buffer.alloc(hashBytes),
-    ...prompt.partHashes,
-    ...replyHashes,
-  ]
+  const hashes = [prompt.rawPath, prompt.canonicalPath, ...replyHashes]
   return {
     pieces: [length, json, ...hashes, request.body, ...(reply === null ? [] : [reply.body])],
     replyNodes,
@@ -124,7 +115,6 @@ export function decodeEntry(bytes: Buffer): CallEntry {
     ...known,
     rawPath: take(path),
     canonicalPath: take(path),
-    partHashes: take(path),
     replyHashes: take((known.replies?.length ?? 0) * hashesPerReply * hashBytes),
     request: take(known.requestBytes),
     reply: bytes.subarray(at),

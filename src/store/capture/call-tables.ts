@@ -1,5 +1,5 @@
 /** Brings one call into the tables, storing of its conversation only what isn't there yet. */
-import { hashBytes, type KeyedHash } from '../../lib/hash.ts'
+import type { KeyedHash } from '../../lib/hash.ts'
 import type { CallEntry } from './call-entry.ts'
 import { cutOut, type Filling, listOf, writeHoles } from './layout.ts'
 import { hashAt, partHash } from './prompt.ts'
@@ -9,8 +9,6 @@ interface Node {
   readonly raw: number
   readonly canonical: number
 }
-
-const noHash = Buffer.alloc(hashBytes)
 
 export class CallTables {
   private readonly sql: Statements
@@ -71,8 +69,7 @@ export class CallTables {
       const isRoot = depth <= call.rootMessages
       canonical = this.canonicalNode(hashAt(call.canonicalPath, depth), isRoot ? null : canonical)
       const slice = depth === 0 ? call.tools : (call.messages[depth - 1] ?? null)
-      const part =
-        slice === null ? null : this.part(hashAt(call.partHashes, depth), call.request.subarray(...slice))
+      const part = slice === null ? null : this.part(call.request.subarray(...slice))
       raw = this.sql.insertRawNode(hashAt(call.rawPath, depth), raw, part, canonical, depth)
     }
     if (raw === null || canonical === null) throw new Error('A prompt has at least its root.')
@@ -110,13 +107,13 @@ export class CallTables {
 
   /** The reply's node under the prompt's. */
   private replyNode(call: CallEntry, prompt: Node, place: number, bytes: Buffer): Node {
-    const [part, raw, canonical] = [0, 1, 2].map((which) => hashAt(call.replyHashes, place * 3 + which))
-    const known = this.sql.rawNode(raw ?? noHash)
+    const name = hashAt(call.replyHashes, place * 2)
+    const known = this.sql.rawNode(name)
     if (known !== undefined) return { raw: known.id, canonical: known.node }
-    const node = this.canonicalNode(canonical ?? noHash, prompt.canonical)
-    const stored = this.part(part ?? noHash, bytes)
+    const canonical = this.canonicalNode(hashAt(call.replyHashes, place * 2 + 1), prompt.canonical)
     const depth = call.messages.length + 1
-    return { raw: this.sql.insertRawNode(raw ?? noHash, prompt.raw, stored, node, depth), canonical: node }
+    const raw = this.sql.insertRawNode(name, prompt.raw, this.part(bytes), canonical, depth)
+    return { raw, canonical }
   }
 
   private canonicalNode(hash: Buffer, parent: number | null): number {
@@ -126,7 +123,7 @@ export class CallTables {
     return this.sql.insertNode(hash, parent, depth)
   }
 
-  private part(hash: Buffer, bytes: Uint8Array): number {
+  private part(bytes: Uint8Array, hash: Buffer = partHash(this.hash, bytes)): number {
     return this.sql.part(hash)?.id ?? this.sql.insertPart(hash, bytes)
   }
 
@@ -140,7 +137,7 @@ export class CallTables {
     for (const [start, end] of large) {
       const bytes = request.subarray(start, end)
       const hash = partHash(this.hash, bytes)
-      this.part(hash, bytes)
+      this.part(bytes, hash)
       cuts.push({ slice: { start, end }, filling: { kind: 'part', hash: hash.toString('hex') } })
     }
     const { literal, holes } = cutOut(request, cuts)

@@ -13,7 +13,7 @@ import { IngestThread } from './ingest-thread.ts'
 import { Journal } from './journal.ts'
 import type { MessageReader } from './message-tree.ts'
 import { Placing, type PlacingQuestion } from './placing.ts'
-import { hashPrompt, type Prompt, type PromptContent } from './prompt.ts'
+import { type Prompt, type PromptContent, PromptHasher } from './prompt.ts'
 import { RecentCalls } from './recent-calls.ts'
 import type { CallRecord, Placement } from './record.ts'
 import { type CaptureSchema, captureMigrations } from './schema.ts'
@@ -57,6 +57,7 @@ export class CaptureStore {
   private readonly hash: KeyedHash
   private readonly lock: HomeLock
   private readonly recent = new RecentCalls()
+  private readonly hasher: PromptHasher
   private readonly placing: Placing
   private readonly journal: Journal
   private readonly ingest: IngestThread
@@ -72,6 +73,7 @@ export class CaptureStore {
     this.opened = opened
     this.hash = hash
     this.lock = lock
+    this.hasher = new PromptHasher(hash)
     this.placing = new Placing(prepareStatements(opened.sqlite), hash, this.recent)
     this.journal = new Journal(journalFolder(home), synchronous === 'full')
     this.ingest = new IngestThread(home, synchronous, {
@@ -83,7 +85,7 @@ export class CaptureStore {
 
   /** Names a conversation and each of its prefixes. */
   prompt(content: PromptContent): Prompt {
-    return hashPrompt(this.hash, content)
+    return this.hasher.prompt(content)
   }
 
   /** Which session a call belongs to and which call it continues, by what is committed. */

@@ -4,8 +4,11 @@ import { z } from 'zod'
 import { messageOf, ShadowError } from '../../lib/error.ts'
 import { siblingModule } from '../../lib/sibling-module.ts'
 
-/** Milliseconds that a committed call may wait for others to share its transaction. */
-const gatherMs = 5
+/**
+ * Milliseconds that a committed call waits for others to share its transaction, and that a reader in another
+ * process may lag behind. Pages are what a transaction costs, and calls of the same moment share most of them.
+ */
+const gatherMs = 50
 
 /** Milliseconds until a thread or a database that failed is tried again. */
 const retryMs = 1000

@@ -4,7 +4,7 @@
  */
 import { hashBytes, type KeyedHash } from '../../lib/hash.ts'
 import type { Prompt } from './prompt.ts'
-import { type RecentCalls, scopeOf } from './recent-calls.ts'
+import { type RecentCalls, type RecentReply, scopeOf } from './recent-calls.ts'
 import type { Placement } from './record.ts'
 import type { DeepestReply, Statements } from './statements.ts'
 
@@ -25,10 +25,22 @@ export interface PlacingQuestion {
 
 type Parent = Placement['parent']
 
+interface Continued {
+  session: string
+  parent: Parent
+}
+
+interface Scope {
+  name: string
+  /** Its row; undefined before its first call is in the tables. */
+  row: number | undefined
+}
+
 export class Placing {
   private readonly sql: Statements
   private readonly hash: KeyedHash
   private readonly recent: RecentCalls
+  private readonly scopes = new Map<string, number>()
 
   constructor(sql: Statements, hash: KeyedHash, recent: RecentCalls) {
     this.sql = sql
@@ -44,9 +56,16 @@ export class Placing {
       const session = this.sessionNamed(task, keyHash, sessionHeader)
       return { ...base, session, parent: this.parentIn(session, question.prompt) }
     }
-    const scope = { name: scopeOf(base), row: this.sql.scope(task, keyHash)?.id }
+    const scope = this.scope(scopeOf(base), task, keyHash)
     const continued = this.continued(scope, question.prompt) ?? this.askedBefore(scope, question)
     return { ...base, ...(continued ?? { session: callId, parent: null }) }
+  }
+
+  /** Rows of scopes never change, so that each is looked up once. */
+  private scope(name: string, task: string, keyHash: Buffer): Scope {
+    const row = this.scopes.get(name) ?? this.sql.scope(task, keyHash)?.id
+    if (row !== undefined) this.scopes.set(name, row)
+    return { name, row }
   }
 
   /** Made from the header, so that calls that arrive together agree on it before either is on record. */
@@ -56,49 +75,36 @@ export class Placing {
   }
 
   private parentIn(session: string, prompt: Prompt): Parent {
-    const recent = this.recent.deepestReply('in session', session, prompt.canonicalPath)
+    const recent = this.recent.deepestReply('in session', session, prompt)
+    if (recent?.depth === prompt.lastReplyDepth) return parentOf(recent)
     const row = this.sql.session(session)?.seq
+    const path = pathOf(prompt)
     const stored =
-      row === undefined ? undefined : this.sql.deepestReplyInSession({ ...pathOf(prompt), session: row })
-    return this.deeper(recent, stored)?.parent ?? null
-  }
-
-  private continued(scope: { name: string; row: number | undefined }, prompt: Prompt) {
-    const recent = this.recent.deepestReply('in scope', scope.name, prompt.canonicalPath)
-    const stored =
-      scope.row === undefined
+      row === undefined || path === null
         ? undefined
-        : this.sql.deepestReplyInScope({ ...pathOf(prompt), scope: scope.row })
-    return this.deeper(recent, stored)
+        : this.sql.deepestReplyInSession({ ...path, session: row, sessionId: session })
+    return deeper(recent, stored)?.parent ?? null
   }
 
-  /** The deeper of the two; of two at one depth the recent one, which is the later call. */
-  private deeper(
-    recent: ReturnType<RecentCalls['deepestReply']>,
-    stored: DeepestReply | undefined,
-  ): { session: string; parent: Parent } | undefined {
-    if (recent !== undefined && (stored === undefined || recent.depth >= stored.depth)) {
-      const { call, node } = recent
-      return { session: call.placement.session, parent: { call: call.id, node: Buffer.from(node) } }
-    }
-    const found = stored === undefined ? undefined : this.sql.callAndSession(stored.call)
-    if (found === undefined || stored === undefined) return undefined
-    return { session: found.session, parent: { call: found.id, node: stored.hash } }
+  private continued(scope: Scope, prompt: Prompt) {
+    const recent = this.recent.deepestReply('in scope', scope.name, prompt)
+    const path = pathOf(prompt)
+    const stored =
+      recent?.depth === prompt.lastReplyDepth || scope.row === undefined || path === null
+        ? undefined
+        : this.sql.deepestReplyInScope({ ...path, scope: scope.row })
+    return deeper(recent, stored)
   }
 
   /** An equal request of a moment ago that nothing has followed: a retry, or another attempt at its answer. */
-  private askedBefore(
-    scope: { name: string; row: number | undefined },
-    { prompt, at }: PlacingQuestion,
-  ): { session: string; parent: Parent } | undefined {
+  private askedBefore(scope: Scope, { prompt, at }: PlacingQuestion): Continued | undefined {
     const recent = this.recent.asked(scope.name, prompt.rawPath.subarray(-hashBytes))
     if (recent !== undefined) {
       if (this.recent.hasContinued(recent.id) || at - recent.startedAt > retryWindowMs) return undefined
       return { session: recent.placement.session, parent: recent.placement.parent }
     }
-    const node = scope.row === undefined ? undefined : this.sql.rawNode(prompt.rawPath.subarray(-hashBytes))
-    if (scope.row === undefined || node === undefined) return undefined
-    const stored = this.sql.lastCallOfPrompt(scope.row, node.id)
+    if (scope.row === undefined) return undefined
+    const stored = this.sql.lastCallOfPrompt(scope.row, prompt.rawPath.subarray(-hashBytes))
     if (stored === undefined || stored.isContinued !== 0 || this.recent.hasContinued(stored.id))
       return undefined
     if (at - stored.startedAt > retryWindowMs) return undefined
@@ -108,6 +114,20 @@ export class Placing {
   }
 }
 
-function pathOf(prompt: Prompt): { path: Buffer; count: number } {
-  return { path: prompt.canonicalPath, count: prompt.canonicalPath.length / hashBytes }
+/** The deeper of the two; of two at one depth the recent one, which is the later call. */
+function deeper(recent: RecentReply | undefined, stored: DeepestReply | undefined): Continued | undefined {
+  if (recent !== undefined && (stored === undefined || recent.depth >= stored.depth)) {
+    return { session: recent.call.placement.session, parent: parentOf(recent) }
+  }
+  if (stored === undefined) return undefined
+  return { session: stored.session, parent: { call: stored.call, node: stored.hash } }
+}
+
+function parentOf({ call, node }: RecentReply): Parent {
+  return { call: call.id, node: Buffer.from(node) }
+}
+
+/** The canonical path up to the last message that a model said; null where none did. */
+function pathOf({ canonicalPath, lastReplyDepth }: Prompt): { path: Buffer; count: number } | null {
+  return lastReplyDepth === null ? null : { path: canonicalPath, count: lastReplyDepth + 1 }
 }

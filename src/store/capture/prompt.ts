@@ -7,46 +7,70 @@ export interface PromptMessage {
   readonly canonicalText: string
   /** Whether it belongs to the canonical root. */
   readonly isRoot: boolean
+  /** Whether a model said it, so that an earlier call may be the one that is continued here. */
+  readonly isReply: boolean
 }
 
 export interface PromptContent {
   readonly dialect: string
   readonly tools: Uint8Array | null
-  readonly canonicalTools: string
+  /** Asked only for tools that haven't been seen lately: lists of tools are long and stay the same. */
+  canonicalTools(): string
   readonly messages: readonly PromptMessage[]
 }
 
 export interface Prompt {
-  readonly content: PromptContent
+  readonly messages: readonly PromptMessage[]
+  readonly dialect: string
   /** Hash of the root, then of each prefix, 32 bytes each. */
   readonly rawPath: Buffer
   readonly canonicalPath: Buffer
-  /** Keyed hashes of the tools (or null) and of each message's bytes. */
-  readonly toolsHash: Buffer | null
-  readonly partHashes: readonly Buffer[]
+  /** Depth of the last message that a model said; null where there is none. */
+  readonly lastReplyDepth: number | null
 }
 
-export function hashPrompt(hash: KeyedHash, content: PromptContent): Prompt {
-  const toolsHash = content.tools === null ? null : partHash(hash, content.tools)
-  let raw = hash.of('raw root', toolsHash ?? Buffer.alloc(hashBytes), content.dialect)
-  let canonical = hash.of('root', content.canonicalTools)
-  const rawPath = [raw]
-  const canonicalPath = [canonical]
-  const partHashes: Buffer[] = []
-  for (const message of content.messages) {
-    const part = partHash(hash, message.bytes)
-    partHashes.push(part)
-    raw = rawHash(hash, raw, part)
-    canonical = canonicalHash(hash, canonical, message)
-    rawPath.push(raw)
-    canonicalPath.push(canonical)
+/** How many lists of tools are remembered. */
+const rememberedRoots = 256
+
+export class PromptHasher {
+  private readonly hash: KeyedHash
+  /** Canonical roots by raw ones, the least recently used first. */
+  private readonly roots = new Map<string, Buffer>()
+
+  constructor(hash: KeyedHash) {
+    this.hash = hash
   }
-  return {
-    content,
-    rawPath: Buffer.concat(rawPath),
-    canonicalPath: Buffer.concat(canonicalPath),
-    toolsHash,
-    partHashes,
+
+  prompt(content: PromptContent): Prompt {
+    const { messages, dialect, tools } = content
+    const rawPath = Buffer.allocUnsafe((messages.length + 1) * hashBytes)
+    const canonicalPath = Buffer.allocUnsafe(rawPath.length)
+    let raw = this.hash.of(tools === null ? 'raw root' : 'raw root with tools', `${dialect}\0`, tools ?? '')
+    let canonical = this.canonicalRoot(raw, content)
+    rawPath.set(raw)
+    canonicalPath.set(canonical)
+    let lastReplyDepth: number | null = null
+    let depth = 0
+    for (const message of messages) {
+      depth++
+      raw = rawHash(this.hash, raw, message.bytes)
+      canonical = canonicalHash(this.hash, canonical, message)
+      rawPath.set(raw, depth * hashBytes)
+      canonicalPath.set(canonical, depth * hashBytes)
+      if (message.isReply) lastReplyDepth = depth
+    }
+    return { messages, dialect, rawPath, canonicalPath, lastReplyDepth }
+  }
+
+  private canonicalRoot(raw: Buffer, content: PromptContent): Buffer {
+    const name = raw.toString('latin1')
+    const known = this.roots.get(name)
+    const root = known ?? this.hash.of('root', content.canonicalTools())
+    this.roots.delete(name)
+    this.roots.set(name, root)
+    const oldest = this.roots.size > rememberedRoots ? this.roots.keys().next().value : undefined
+    if (oldest !== undefined) this.roots.delete(oldest)
+    return root
   }
 }
 
@@ -54,8 +78,8 @@ export function partHash(hash: KeyedHash, bytes: Uint8Array): Buffer {
   return hash.of('part', bytes)
 }
 
-export function rawHash(hash: KeyedHash, parent: Uint8Array, part: Uint8Array): Buffer {
-  return hash.of('raw', parent, part)
+export function rawHash(hash: KeyedHash, parent: Uint8Array, bytes: Uint8Array): Buffer {
+  return hash.of('raw', parent, bytes)
 }
 
 export function canonicalHash(

@@ -3,12 +3,21 @@
  * them. An agent's next call may come a fraction of a millisecond after the reply that it goes on from.
  */
 import { hashBytes } from '../../lib/hash.ts'
+import { hashAt, type Prompt } from './prompt.ts'
 import type { CallRecord, Placement } from './record.ts'
 
 export interface RecentCall {
   readonly id: string
   readonly startedAt: number
   readonly placement: Placement
+}
+
+/** A reply that a prompt goes on from. */
+export interface RecentReply {
+  /** How far down the prompt it stands. */
+  readonly depth: number
+  readonly node: Buffer
+  readonly call: RecentCall
 }
 
 interface Entry extends RecentCall {
@@ -44,11 +53,11 @@ export class RecentCalls {
   deepestReply(
     kind: 'in scope' | 'in session',
     where: string,
-    path: Buffer,
-  ): { depth: number; node: Buffer; call: RecentCall } | undefined {
+    { canonicalPath, lastReplyDepth }: Prompt,
+  ): RecentReply | undefined {
     if (this.queue.length === 0) return undefined
-    for (let depth = path.length / hashBytes - 1; depth >= 0; depth--) {
-      const node = path.subarray(depth * hashBytes, (depth + 1) * hashBytes)
+    for (let depth = lastReplyDepth ?? 0; depth > 0; depth--) {
+      const node = hashAt(canonicalPath, depth)
       const call = this.byName.get(nameOf(kind, where, node))
       if (call !== undefined) return { depth, node, call }
     }

@@ -25,8 +25,9 @@ export interface DeepestReply {
   depth: number
   /** Canonical node of the reply. */
   hash: Buffer
-  /** The latest call that was given it. */
-  call: number
+  /** The latest call that was given it, and its session. */
+  call: string
+  session: string
 }
 
 export interface AskedRow {
@@ -54,23 +55,23 @@ export function prepareStatements(sqlite: SqliteDatabase.Database) {
       SELECT prefix.depth, known.id, known.node FROM prefix CROSS JOIN raw_nodes known
       ON known.hash = ${hashOfPrefix} LIMIT 1`),
     deepestReplyInScope: one<[Path & { scope: number }], DeepestReply>(`${prefixes}
-      SELECT prefix.depth, known.hash, (SELECT max(call) FROM call_replies WHERE scope = @scope AND node = known.id) AS call
+      SELECT prefix.depth, known.hash, calls.id AS call, sessions.id AS session
       FROM prefix CROSS JOIN nodes known ON known.hash = ${hashOfPrefix}
-      WHERE call IS NOT NULL LIMIT 1`),
-    deepestReplyInSession: one<[Path & { session: number }], DeepestReply>(`${prefixes}
-      SELECT prefix.depth, known.hash, (SELECT max(call) FROM call_replies WHERE session = @session AND node = known.id) AS call
+      CROSS JOIN calls
+        ON calls.seq = (SELECT max(call) FROM call_replies WHERE scope = @scope AND node = known.id)
+      CROSS JOIN sessions ON sessions.seq = calls.session LIMIT 1`),
+    deepestReplyInSession: one<[Path & { session: number; sessionId: string }], DeepestReply>(`${prefixes}
+      SELECT prefix.depth, known.hash, calls.id AS call, @sessionId AS session
       FROM prefix CROSS JOIN nodes known ON known.hash = ${hashOfPrefix}
-      WHERE call IS NOT NULL LIMIT 1`),
-    callAndSession: one<[number], { id: string; session: string }>(
-      'SELECT calls.id, sessions.id AS session FROM calls JOIN sessions ON sessions.seq = calls.session WHERE calls.seq = ?',
-    ),
+      CROSS JOIN calls
+        ON calls.seq = (SELECT max(call) FROM call_replies WHERE session = @session AND node = known.id) LIMIT 1`),
     callById: one<[string], { seq: number }>('SELECT seq FROM calls WHERE id = ?'),
-    lastCallOfPrompt: one<[number, number], AskedRow>(
+    lastCallOfPrompt: one<[number, Buffer], AskedRow>(
       `SELECT calls.id, sessions.id AS session, calls.started_at AS startedAt, parents.id AS parentCall,
          nodes.hash AS parentNode, EXISTS (SELECT 1 FROM calls later WHERE later.parent = calls.seq) AS isContinued
        FROM calls JOIN sessions ON sessions.seq = calls.session
        LEFT JOIN calls parents ON parents.seq = calls.parent LEFT JOIN nodes ON nodes.id = calls.parent_node
-       WHERE calls.scope = ? AND calls.raw_node = ? ORDER BY calls.seq DESC LIMIT 1`,
+       WHERE calls.scope = ? AND calls.raw_node = (SELECT id FROM raw_nodes WHERE hash = ?) ORDER BY calls.seq DESC LIMIT 1`,
     ),
     scope: one<[string, Buffer], { id: number }>('SELECT id FROM scopes WHERE task = ? AND key_hash = ?'),
     session: one<[string], { seq: number }>('SELECT seq FROM sessions WHERE id = ?'),
