@@ -4,7 +4,14 @@
  */
 import { readFileSync } from 'node:fs'
 import { matmul } from '../src/engine/tensor/ops.ts'
-import { AdamW, LlamaForCausalLM, LoraAdapter, lossAndGradients, Runtime, type TrainRow } from '../src/engine/index.ts'
+import {
+  AdamW,
+  LlamaForCausalLM,
+  LoraAdapter,
+  lossAndGradients,
+  Runtime,
+  type TrainRow,
+} from '../src/engine/index.ts'
 
 const smolLm2 = {
   vocab_size: 49152,
@@ -56,7 +63,11 @@ function fixedBatch(): TrainRow[] {
 const runtime = new Runtime()
 const peakBefore = sgemmPeak(runtime)
 const model = LlamaForCausalLM.random(runtime, smolLm2, 1)
-const adapter = LoraAdapter.create(model, { r: 16, lora_alpha: 32, lora_dropout: 0, target_modules: 'all' }, 2)
+const adapter = LoraAdapter.create(
+  model,
+  { r: 16, lora_alpha: 32, lora_dropout: 0, target_modules: 'all' },
+  2,
+)
 const optimizer = new AdamW(runtime, adapter.parameters)
 const batch = fixedBatch()
 const losses: number[] = []

@@ -23,10 +23,14 @@ void adamw(std::vector<mx::array>& parameters, const std::vector<mx::array>& gra
   const size_t n = parameters.size();
   require(gradients.size() == n && first.size() == n && second.size() == n,
           "adamw: parameters, gradients and moments must be equally many");
-  const float correction1 = static_cast<float>(1 - std::pow(static_cast<double>(o.beta1), o.step));
-  const float correction2 = static_cast<float>(std::sqrt(1 - std::pow(static_cast<double>(o.beta2), o.step)));
-  const float step_size = o.learning_rate / correction1;
-  const float keep = 1 - o.learning_rate * o.weight_decay;
+  // Derived in f64 and rounded once, as PyTorch does; 1 − beta in f32 would be off by its cancellation.
+  const double correction1 = 1 - std::pow(o.beta1, o.step);
+  const float correction2 = static_cast<float>(std::sqrt(1 - std::pow(o.beta2, o.step)));
+  const float step_size = static_cast<float>(o.learning_rate / correction1);
+  const float keep = static_cast<float>(1 - o.learning_rate * o.weight_decay);
+  const float beta1 = static_cast<float>(o.beta1), fresh1 = static_cast<float>(1 - o.beta1);
+  const float beta2 = static_cast<float>(o.beta2), fresh2 = static_cast<float>(1 - o.beta2);
+  const float eps = static_cast<float>(o.eps);
   for (size_t i = 0; i < n; i++) {
     require(gradients[i].size() == parameters[i].size() && first[i].size() == parameters[i].size() &&
                 second[i].size() == parameters[i].size(),
@@ -41,9 +45,9 @@ void adamw(std::vector<mx::array>& parameters, const std::vector<mx::array>& gra
     const size_t size = parameters[i].size();
     for (size_t j = 0; j < size; j++) {
       const float gradient = g[j] * gradient_scale;
-      m[j] = o.beta1 * m[j] + (1 - o.beta1) * gradient;
-      v[j] = o.beta2 * v[j] + (1 - o.beta2) * gradient * gradient;
-      p[j] = keep * p[j] - step_size * m[j] / (std::sqrt(v[j]) / correction2 + o.eps);
+      m[j] = beta1 * m[j] + fresh1 * gradient;
+      v[j] = beta2 * v[j] + fresh2 * gradient * gradient;
+      p[j] = keep * p[j] - step_size * m[j] / (std::sqrt(v[j]) / correction2 + eps);
     }
   });
 }

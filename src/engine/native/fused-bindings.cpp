@@ -21,8 +21,7 @@ Napi::Value lora(const Args& a) {
 
 Napi::Value optimizer_step(const Args& a) {
   auto parameters = a.arrays(0), gradients = a.arrays(1), first = a.arrays(2), second = a.arrays(3);
-  AdamW options{static_cast<float>(a.number(4)), static_cast<float>(a.number(5)), static_cast<float>(a.number(6)),
-                static_cast<float>(a.number(7)), static_cast<float>(a.number(8)), a.integer(9)};
+  AdamW options{a.number(4), a.number(5), a.number(6), a.number(7), a.number(8), a.integer(9)};
   adamw(parameters, gradients, first, second, options, static_cast<float>(a.number(10)));
   return a.env().Undefined();
 }

@@ -71,7 +71,7 @@ mx::array cached_attention(const mx::array& qkv, std::shared_ptr<KvCache> cache,
                            std::vector<int> positions, Heads heads, float scale);
 
 struct AdamW {
-  float learning_rate, beta1, beta2, eps, weight_decay;
+  double learning_rate, beta1, beta2, eps, weight_decay;
   int step;
 };
 

@@ -1,0 +1,504 @@
+import { describe, expect, test } from 'vitest'
+import {
+  AdamW,
+  clipScale,
+  GradientAccumulator,
+  globalNorm,
+  Runtime,
+  type Tensor,
+} from '../../src/engine/index.ts'
+import * as fused from '../../src/engine/tensor/fused.ts'
+import * as ops from '../../src/engine/tensor/ops.ts'
+import { key, normal } from '../../src/engine/tensor/random.ts'
+import { relativeError } from './tiny-llama.ts'
+
+const runtime = new Runtime()
+
+function random(shape: number[], seed: number): Tensor {
+  const drawn = normal(key(runtime, seed), shape)
+  return runtime.fromFloat32(drawn.toFloat32Array(), shape)
+}
+
+/** Value and gradients of Σ f(inputs)·w for a fixed random w, by automatic differentiation. */
+function differentiate(f: (inputs: Tensor[]) => Tensor, inputs: readonly Tensor[]) {
+  return runtime.tidy(() => {
+    const weights = random(f([...inputs]).shape, 99)
+    const { loss, gradients, auxiliary } = runtime.valueAndGrad((traced) => {
+      const value = f(traced)
+      return { loss: ops.sum(ops.multiply(value, weights)), auxiliary: [value] }
+    }, inputs)
+    runtime.evaluate([loss, ...auxiliary, ...gradients])
+    return {
+      value: auxiliary[0]?.toFloat32Array() ?? new Float32Array(),
+      gradients: gradients.map((gradient) => gradient.toFloat32Array()),
+      weights: weights.toFloat32Array(),
+    }
+  })
+}
+
+/** The fused operation and its gradients against plain operations, 1e-5 relative. */
+function expectSame(
+  f: (inputs: Tensor[]) => Tensor,
+  plain: (inputs: Tensor[]) => Tensor,
+  inputs: readonly Tensor[],
+): void {
+  const actual = differentiate(f, inputs)
+  const expected = differentiate(plain, inputs)
+  expect(relativeError(actual.value, expected.value)).toBeLessThan(1e-5)
+  actual.gradients.forEach((gradient, index) => {
+    expect(
+      relativeError(gradient, expected.gradients[index] ?? new Float32Array()),
+      `input ${index}`,
+    ).toBeLessThan(1e-5)
+  })
+}
+
+/** The gradients against central differences of an f64 implementation, 1e-3 relative. */
+function expectDerivative(
+  f: (inputs: Tensor[]) => Tensor,
+  reference: (inputs: Float64Array[]) => Float64Array,
+  inputs: readonly Tensor[],
+): void {
+  const { value, gradients, weights } = differentiate(f, inputs)
+  const at = inputs.map((input) => Float64Array.from(input.toFloat32Array()))
+  const exact = reference(at)
+  expect(relativeError(value, Float32Array.from(exact))).toBeLessThan(1e-5)
+  const weighted = (): number =>
+    reference(at).reduce((total, y, index) => total + y * (weights[index] ?? 0), 0)
+  at.forEach((x, index) => {
+    const numeric = x.map((original, element) => {
+      const h = 1e-5
+      x[element] = original + h
+      const above = weighted()
+      x[element] = original - h
+      const below = weighted()
+      x[element] = original
+      return (above - below) / (2 * h)
+    })
+    expect(
+      relativeError(gradients[index] ?? new Float32Array(), Float32Array.from(numeric)),
+      `input ${index}`,
+    ).toBeLessThan(1e-3)
+  })
+}
+
+describe('rmsNorm', () => {
+  const plain = ([x, w]: Tensor[], eps = 1e-5): Tensor => {
+    if (x === undefined || w === undefined) throw new Error('two inputs')
+    const scale = ops.rsqrt(ops.add(ops.mean(ops.square(x), { axes: [-1], keepDims: true }), eps))
+    return ops.multiply(ops.multiply(x, scale), w)
+  }
+  const kernel = ([x, w]: Tensor[]): Tensor => {
+    if (x === undefined || w === undefined) throw new Error('two inputs')
+    return fused.rmsNorm(x, w, 1e-5)
+  }
+
+  test.each([
+    [1, 2],
+    [3, 17],
+    [40, 576],
+  ])('%i × %i equals the plain formula', (rows, d) => {
+    expectSame(kernel, plain, [random([rows, d], 1), random([d], 2)])
+  })
+
+  test('derivative in f64', () => {
+    const [rows, d] = [3, 17]
+    expectDerivative(
+      kernel,
+      ([x = new Float64Array(), w = new Float64Array()]) => {
+        const y = new Float64Array(rows * d)
+        for (let r = 0; r < rows; r++) {
+          const row = x.subarray(r * d, (r + 1) * d)
+          const scale = 1 / Math.sqrt(row.reduce((total, v) => total + v * v, 0) / d + 1e-5)
+          row.forEach((v, i) => {
+            y[r * d + i] = v * scale * (w[i] ?? 0)
+          })
+        }
+        return y
+      },
+      [random([rows, d], 1), random([d], 2)],
+    )
+  })
+})
+
+describe('swiglu', () => {
+  const kernel = ([x]: Tensor[]): Tensor => {
+    if (x === undefined) throw new Error('one input')
+    return fused.swiglu(x)
+  }
+
+  test.each([
+    [1, 1],
+    [5, 23],
+    [33, 64],
+  ])('%i × %i equals the plain formula', (rows, n) => {
+    const plain = ([x]: Tensor[]): Tensor => {
+      if (x === undefined) throw new Error('one input')
+      const gate = ops.slice(x, [0, 0], [rows, n])
+      return ops.multiply(ops.multiply(gate, ops.sigmoid(gate)), ops.slice(x, [0, n], [rows, 2 * n]))
+    }
+    expectSame(kernel, plain, [random([rows, 2 * n], 3)])
+  })
+
+  test('derivative in f64', () => {
+    const [rows, n] = [2, 9]
+    expectDerivative(
+      kernel,
+      ([x = new Float64Array()]) =>
+        Float64Array.from({ length: rows * n }, (_, index) => {
+          const at = Math.floor(index / n) * 2 * n + (index % n)
+          const gate = x[at] ?? 0
+          return (gate / (1 + Math.exp(-gate))) * (x[at + n] ?? 0)
+        }),
+      [random([rows, 2 * n], 3)],
+    )
+  })
+
+  test('large magnitudes stay finite', () => {
+    const y = fused.swiglu(runtime.fromFloat32(Float32Array.of(1e4, -1e4, 2, 2), [1, 4])).toFloat32Array()
+    expect(y[0]).toBe(2e4)
+    expect(y[1]).toBeCloseTo(0, 20)
+  })
+})
+
+/** Rotates the first heads of each row; f64. */
+function rotate(
+  x: Float64Array,
+  columns: number,
+  heads: number,
+  dim: number,
+  angles: Float64Array,
+): Float64Array {
+  const half = dim / 2
+  const y = Float64Array.from(x)
+  for (let r = 0; r * columns < x.length; r++)
+    for (let h = 0; h < heads; h++)
+      for (let i = 0; i < half; i++) {
+        const at = r * columns + h * dim + i
+        const angle = angles[r * half + i] ?? 0
+        const [first, second] = [x[at] ?? 0, x[at + half] ?? 0]
+        y[at] = first * Math.cos(angle) - second * Math.sin(angle)
+        y[at + half] = second * Math.cos(angle) + first * Math.sin(angle)
+      }
+  return y
+}
+
+test('rope: value and derivative in f64, columns beyond the rotated heads untouched', () => {
+  const [rows, heads, dim, columns] = [5, 3, 6, 24]
+  const angles = Float64Array.from({ length: (rows * dim) / 2 }, (_, i) => i * 0.37)
+  const shape = [rows, dim / 2]
+  const cosines = runtime.fromFloat32(Float32Array.from(angles, Math.cos), shape)
+  const sines = runtime.fromFloat32(Float32Array.from(angles, Math.sin), shape)
+  expectDerivative(
+    ([x]) => {
+      if (x === undefined) throw new Error('one input')
+      return fused.rope(x, cosines, sines, heads, dim)
+    },
+    ([x = new Float64Array()]) => rotate(x, columns, heads, dim, angles),
+    [random([rows, columns], 4)],
+  )
+})
+
+/** Causal grouped attention within segments; f64. */
+function attend(qkv: Float64Array, segments: readonly number[], heads: fused.Heads): Float64Array {
+  const { query, key: keys, dim } = heads
+  const columns = (query + 2 * keys) * dim
+  const tokens = qkv.length / columns
+  const out = new Float64Array(tokens * query * dim)
+  const at = (token: number, head: number, d: number): number => qkv[token * columns + head * dim + d] ?? 0
+  segments.slice(0, -1).forEach((start, s) => {
+    for (let i = start; i < (segments[s + 1] ?? 0); i++)
+      for (let h = 0; h < query; h++) {
+        const keyHead = query + Math.floor((h * keys) / query)
+        const scores: number[] = []
+        for (let j = start; j <= i; j++) {
+          let dot = 0
+          for (let d = 0; d < dim; d++) dot += at(i, h, d) * at(j, keyHead, d)
+          scores.push(dot / Math.sqrt(dim))
+        }
+        const top = Math.max(...scores)
+        const weights = scores.map((score) => Math.exp(score - top))
+        const total = weights.reduce((sum, weight) => sum + weight, 0)
+        for (let d = 0; d < dim; d++)
+          out[i * query * dim + h * dim + d] = weights.reduce(
+            (sum, weight, j) => sum + (weight / total) * at(start + j, keyHead + keys, d),
+            0,
+          )
+      }
+  })
+  return out
+}
+
+describe('attention', () => {
+  test.each([
+    ['one token', [0, 1], { query: 2, key: 1, dim: 4 }],
+    ['ragged segments and groups of three', [0, 5, 6, 13], { query: 6, key: 2, dim: 6 }],
+    ['an empty segment', [0, 3, 3, 7], { query: 2, key: 2, dim: 8 }],
+  ])('%s: value and derivative in f64', (_, segments, heads) => {
+    const tokens = segments.at(-1) ?? 0
+    expectDerivative(
+      ([qkv]) => {
+        if (qkv === undefined) throw new Error('one input')
+        return fused.attention(qkv, Int32Array.from(segments), heads)
+      },
+      ([qkv = new Float64Array()]) => attend(qkv, segments, heads),
+      [random([tokens, (heads.query + 2 * heads.key) * heads.dim], 5)],
+    )
+  })
+
+  test('lengths around the blocks of queries equal the plain formula', () => {
+    const heads = { query: 4, key: 2, dim: 32 }
+    for (const length of [63, 64, 65, 131]) {
+      const kernel = ([qkv]: Tensor[]): Tensor => {
+        if (qkv === undefined) throw new Error('one input')
+        return fused.attention(qkv, Int32Array.of(0, length), heads)
+      }
+      const plain = ([qkv]: Tensor[]): Tensor => {
+        if (qkv === undefined) throw new Error('one input')
+        const part = (first: number, count: number): Tensor =>
+          ops.transpose(
+            ops.reshape(ops.slice(qkv, [0, first * heads.dim], [length, (first + count) * heads.dim]), [
+              length,
+              count,
+              heads.dim,
+            ]),
+            [1, 0, 2],
+          )
+        const grouped = (x: Tensor): Tensor =>
+          ops.reshape(
+            ops.broadcastTo(ops.reshape(x, [heads.key, 1, length, heads.dim]), [
+              heads.key,
+              2,
+              length,
+              heads.dim,
+            ]),
+            [heads.query, length, heads.dim],
+          )
+        const q = part(0, heads.query)
+        const k = grouped(part(heads.query, heads.key))
+        const v = grouped(part(heads.query + heads.key, heads.key))
+        const index = Float32Array.from({ length }, (_, i) => i)
+        const mask = ops.greaterEqual(
+          runtime.fromFloat32(index, [length, 1]),
+          runtime.fromFloat32(index, [1, length]),
+        )
+        const scores = ops.divide(ops.matmul(q, ops.transpose(k)), Math.sqrt(heads.dim))
+        const out = ops.matmul(ops.softmax(ops.where(mask, scores, -1e30)), v)
+        return ops.reshape(ops.transpose(out, [1, 0, 2]), [length, heads.query * heads.dim])
+      }
+      expectSame(kernel, plain, [random([length, 8 * heads.dim], length)])
+    }
+  })
+
+  test('scores of ±1e4 stay finite', () => {
+    const heads = { query: 1, key: 1, dim: 4 }
+    const qkv = runtime.fromFloat32(
+      Float32Array.from({ length: 60 }, (_, i) => (i % 2 === 0 ? 100 : -100)),
+      [5, 12],
+    )
+    expect(fused.attention(qkv, Int32Array.of(0, 5), heads).toFloat32Array().every(Number.isFinite)).toBe(
+      true,
+    )
+  })
+})
+
+describe('loraLinear', () => {
+  test.each([
+    [1, 1, [1], 1],
+    [7, 19, [5, 33, 2], 3],
+    [150, 64, [96, 32], 16],
+  ])('%i rows of %i to %j with rank %i equals the plain formula', (rows, k, outputs, r) => {
+    const total = outputs.reduce((sum, n) => sum + n, 0)
+    const weight = random([total, k], 6)
+    const adapted = outputs.map((_, index) => index !== 1)
+    const factorInputs = outputs.flatMap((n, index) =>
+      adapted[index] === true ? [random([r, k], 10 + index), random([n, r], 20 + index)] : [],
+    )
+    const factorsFrom = (inputs: Tensor[]): (fused.LoraFactors | null)[] => {
+      let next = 2
+      return outputs.map((_, index) => {
+        if (adapted[index] !== true) return null
+        const [a, b] = [inputs[next++], inputs[next++]]
+        if (a === undefined || b === undefined) throw new Error('factors')
+        return { a, b }
+      })
+    }
+    const kernel = (inputs: Tensor[]): Tensor => {
+      const [x, residual] = inputs
+      if (x === undefined || residual === undefined) throw new Error('inputs')
+      return fused.loraLinear(x, weight, outputs, { factors: factorsFrom(inputs), scale: 2, residual })
+    }
+    const plain = (inputs: Tensor[]): Tensor => {
+      const [x, residual] = inputs
+      if (x === undefined || residual === undefined) throw new Error('inputs')
+      const deltas = factorsFrom(inputs).map((pair, index) =>
+        pair === null
+          ? runtime.full([rows, outputs[index] ?? 0], 0)
+          : ops.multiply(ops.matmul(ops.matmul(x, ops.transpose(pair.a)), ops.transpose(pair.b)), 2),
+      )
+      const [first, ...rest] = deltas
+      if (first === undefined) throw new Error('outputs')
+      const base = ops.matmul(x, ops.transpose(weight))
+      return ops.add(ops.add(base, residual), ops.concatenate([first, ...rest], 1))
+    }
+    expectSame(kernel, plain, [random([rows, k], 7), random([rows, total], 8), ...factorInputs])
+  })
+
+  test('derivative in f64', () => {
+    const [rows, k, n, r] = [3, 5, 4, 2]
+    const weight = random([n, k], 6)
+    const w = Float64Array.from(weight.toFloat32Array())
+    expectDerivative(
+      ([x, a, b]) => {
+        if (x === undefined || a === undefined || b === undefined) throw new Error('inputs')
+        return fused.loraLinear(x, weight, [n], { factors: [{ a, b }], scale: 0.5 })
+      },
+      ([x = new Float64Array(), a = new Float64Array(), b = new Float64Array()]) =>
+        Float64Array.from({ length: rows * n }, (_, index) => {
+          const [row, column] = [Math.floor(index / n), index % n]
+          let y = 0
+          for (let i = 0; i < k; i++) {
+            let full = w[column * k + i] ?? 0
+            for (let j = 0; j < r; j++) full += 0.5 * (b[column * r + j] ?? 0) * (a[j * k + i] ?? 0)
+            y += (x[row * k + i] ?? 0) * full
+          }
+          return y
+        }),
+      [random([rows, k], 7), random([r, k], 8), random([n, r], 9)],
+    )
+  })
+
+  test('exact rows: a row is the same alone and among others', () => {
+    const [k, n] = [75, 37]
+    const x = random([29, k], 1)
+    const weight = random([n, k], 2)
+    const all = fused.loraLinear(x, weight, [n], { exactRows: true }).toFloat32Array()
+    const plain = ops.matmul(x, ops.transpose(weight)).toFloat32Array()
+    expect(relativeError(all, plain)).toBeLessThan(1e-6)
+    for (const [start, stop] of [
+      [0, 1],
+      [3, 8],
+      [5, 29],
+    ] as const) {
+      const some = fused.loraLinear(ops.slice(x, [start, 0], [stop, k]), weight, [n], { exactRows: true })
+      expect(some.toFloat32Array()).toEqual(all.subarray(start * n, stop * n))
+    }
+  })
+})
+
+describe('linearCrossEntropy', () => {
+  test.each([
+    [4, 6, 11, [0, 2, 2, 3]],
+    [300, 16, 50, Array.from({ length: 290 }, (_, i) => i + 5)],
+  ])(
+    '%i tokens of %i, vocabulary %i: value and gradient equal the plain formula',
+    (tokens, h, vocabulary, rows) => {
+      const weight = random([vocabulary, h], 11)
+      const targets = runtime.fromInt32(rows.map((row) => (row * 7 + 3) % vocabulary))
+      const index = runtime.fromInt32(rows)
+      expectSame(
+        ([hidden]) => {
+          if (hidden === undefined) throw new Error('one input')
+          return fused.linearCrossEntropy(hidden, weight, index, targets, true)
+        },
+        ([hidden]) => {
+          if (hidden === undefined) throw new Error('one input')
+          const logits = ops.matmul(ops.take(hidden, index), ops.transpose(weight))
+          const picked = ops.takeAlongAxis(logits, ops.reshape(targets, [rows.length, 1]))
+          return ops.subtract(ops.logsumexp(logits, { axes: [-1] }), ops.reshape(picked, [rows.length]))
+        },
+        [random([tokens, h], 12)],
+      )
+    },
+  )
+
+  test('derivative in f64', () => {
+    const [tokens, h, vocabulary] = [3, 4, 7]
+    const weight = random([vocabulary, h], 11)
+    const w = Float64Array.from(weight.toFloat32Array())
+    const [rows, targets] = [
+      [2, 0],
+      [6, 1],
+    ]
+    expectDerivative(
+      ([hidden]) => {
+        if (hidden === undefined) throw new Error('one input')
+        return fused.linearCrossEntropy(
+          hidden,
+          weight,
+          runtime.fromInt32(rows),
+          runtime.fromInt32(targets),
+          true,
+        )
+      },
+      ([hidden = new Float64Array()]) =>
+        Float64Array.from(rows, (row, i) => {
+          const logits = Array.from({ length: vocabulary }, (_, v) => {
+            let dot = 0
+            for (let j = 0; j < h; j++) dot += (hidden[row * h + j] ?? 0) * (w[v * h + j] ?? 0)
+            return dot
+          })
+          return Math.log(logits.reduce((sum, x) => sum + Math.exp(x), 0)) - (logits[targets[i] ?? 0] ?? 0)
+        }),
+      [random([tokens, h], 12)],
+    )
+  })
+
+  test('logits of ±1e4 give a finite loss', () => {
+    const hidden = runtime.fromFloat32(Float32Array.of(100, -100), [1, 2])
+    const weight = runtime.fromFloat32(Float32Array.of(100, 0, 0, 100, -100, 0), [3, 2])
+    const nll = fused.linearCrossEntropy(hidden, weight, runtime.fromInt32([0]), runtime.fromInt32([1]), true)
+    expect(nll.item()).toBeCloseTo(20_000, 0)
+  })
+})
+
+describe('optimizer', () => {
+  test('AdamW follows PyTorch’s formula in f64 over 100 steps', () => {
+    const size = 37
+    const parameter = random([size], 21)
+    const exact = Float64Array.from(parameter.toFloat32Array())
+    const [m, v] = [new Float64Array(size), new Float64Array(size)]
+    const optimizer = new AdamW(runtime, [parameter], { weightDecay: 0.1, betas: [0.9, 0.99], eps: 1e-6 })
+    for (let step = 1; step <= 100; step++) {
+      const gradient = random([size], 1000 + step)
+      optimizer.update([gradient], 1e-2, 0.5)
+      gradient.toFloat32Array().forEach((g, i) => {
+        m[i] = 0.9 * (m[i] ?? 0) + 0.1 * g * 0.5
+        v[i] = 0.99 * (v[i] ?? 0) + 0.01 * (g * 0.5) ** 2
+        const mean = (m[i] ?? 0) / (1 - 0.9 ** step)
+        const variance = (v[i] ?? 0) / (1 - 0.99 ** step)
+        exact[i] = (exact[i] ?? 0) * (1 - 1e-2 * 0.1) - (1e-2 * mean) / (Math.sqrt(variance) + 1e-6)
+      })
+    }
+    // A hundred roundings to f32.
+    expect(relativeError(parameter.toFloat32Array(), Float32Array.from(exact))).toBeLessThan(3e-6)
+  })
+
+  test('exported state continues bit for bit', () => {
+    const [a, b] = [random([5], 1), random([5], 1)]
+    const first = new AdamW(runtime, [a])
+    const gradients = [random([5], 2), random([5], 3)]
+    for (const gradient of gradients) first.update([gradient], 1e-2)
+    const half = new AdamW(runtime, [b])
+    half.update(gradients.slice(0, 1), 1e-2)
+    const resumed = new AdamW(runtime, [b])
+    resumed.importState(half.exportState())
+    resumed.update(gradients.slice(1), 1e-2)
+    expect(b.toFloat32Array()).toEqual(a.toFloat32Array())
+    expect(() => resumed.importState({ step: 1, first: [], second: [] })).toThrow('another adapter')
+  })
+
+  test('gradients add up and are clipped by their global norm', () => {
+    const sums = new GradientAccumulator(runtime)
+    const make = (values: number[]): Tensor => runtime.fromFloat32(Float32Array.from(values))
+    sums.add({ lossSum: 2, weightSum: 1, gradients: [make([1, 2]), make([3])] })
+    sums.add({ lossSum: 4, weightSum: 2, gradients: [make([2, 4]), make([-3])] })
+    expect(sums.gradients.map((gradient) => [...gradient.toFloat32Array()])).toEqual([[3, 6], [0]])
+    expect(sums.meanLoss).toBe(2)
+    expect(sums.meanGradientNorm).toBeCloseTo(Math.sqrt(45) / 3, 6)
+    expect(globalNorm(runtime, sums.gradients)).toBeCloseTo(Math.sqrt(45), 6)
+    expect(clipScale(4, 1)).toBeCloseTo(0.25, 6)
+    expect(clipScale(0.5, 1)).toBe(1)
+    expect(clipScale(4, null)).toBe(1)
+  })
+})
