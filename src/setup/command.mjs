@@ -2,7 +2,8 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { SetupFailure } from './failure.mjs'
 
-const keptOutputChars = 4000
+const keptOutputChars = 100_000
+const shownLines = 10
 
 /**
  * Runs a program to its end and returns what it printed.
@@ -32,7 +33,7 @@ export function run(command, { cwd, env, failure }) {
       if (code === 0) resolvePromise(output)
       else
         reject(
-          new SetupFailure(`${failure}\n${lastLines(output, 12)}\n(${program}: ${signal ?? `exit ${code}`})`),
+          new SetupFailure(`${failure}\n${complaint(output)}\n(${program}: ${signal ?? `exit ${code}`})`),
         )
     })
   })
@@ -54,9 +55,11 @@ export function firstLine(command) {
 }
 
 /**
- * @param {string} text
- * @param {number} count
+ * The part of a failed program's output that says why: its first lines with "error", else its last lines.
+ * @param {string} output
  */
-function lastLines(text, count) {
-  return text.trimEnd().split('\n').slice(-count).join('\n')
+function complaint(output) {
+  const lines = output.trimEnd().split('\n')
+  const errors = lines.filter((line) => /error/i.test(line))
+  return (errors.length > 0 ? errors.slice(0, shownLines) : lines.slice(-shownLines)).join('\n')
 }
