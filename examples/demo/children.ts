@@ -9,6 +9,8 @@ export interface ChildOptions {
   readonly script: string
   readonly args: readonly string[]
   readonly env: NodeJS.ProcessEnv
+  /** Ends the child. */
+  readonly signal?: AbortSignal
 }
 
 /** A program did not do what it was started for. */
@@ -32,6 +34,7 @@ export async function startServer(options: ChildOptions): Promise<Server> {
     env: options.env,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
+  endOn(options.signal, child)
   const errors = collectEnd(child)
   const url = await new Promise<string>((resolve, reject) => {
     const lines = createInterface({ input: child.stdout })
@@ -66,6 +69,7 @@ export async function runToEnd(
     env: options.env,
     stdio: ['ignore', 'pipe', live ? 'inherit' : 'pipe'],
   })
+  endOn(options.signal, child)
   const errors = collectEnd(child)
   if (child.stdout === null) throw new ChildFailed(`${options.name} has no output to read`)
   const lines = createInterface({ input: child.stdout })
@@ -74,6 +78,14 @@ export async function runToEnd(
   const [code] = await once(child, 'close')
   await closed
   if (code !== 0) throw new ChildFailed(`${options.name} ended with ${code}.\n${errors()}`.trimEnd())
+}
+
+function endOn(signal: AbortSignal | undefined, child: ChildProcess): void {
+  if (signal === undefined) return
+  const kill = (): void => void child.kill('SIGTERM')
+  if (signal.aborted) kill()
+  signal.addEventListener('abort', kill, { once: true })
+  child.once('close', () => signal.removeEventListener('abort', kill))
 }
 
 /** The last of what it writes to standard error. */

@@ -31,7 +31,9 @@ async function demo(options: DemoOptions): Promise<void> {
   const narrator = new Narrator(5, (text) => process.stdout.write(text))
   await using stack = new AsyncDisposableStack()
   const memory = stack.use(sampleMemory(process.pid))
-  const workplace = await Workplace.open(options)
+  const stop = new AbortController()
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort())
+  const workplace = await Workplace.open(options, stop.signal)
   narrator.say(`The demo lives in ${workplace.home}`)
 
   const servers = await narrator.phase('Starting the proxy between an agent and its frontier', async () => {

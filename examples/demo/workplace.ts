@@ -19,19 +19,25 @@ export class Workplace {
   readonly home: string
   readonly #env: NodeJS.ProcessEnv
   readonly #options: DemoOptions
+  readonly #signal: AbortSignal
 
-  private constructor(home: string, options: DemoOptions) {
+  private constructor(home: string, options: DemoOptions, signal: AbortSignal) {
     this.home = home
     this.#options = options
+    this.#signal = signal
     this.#env = { ...process.env, SHADOW_HOME: home, SHADOW_CACHE: cacheDir() }
   }
 
-  /** Emptied first, unless the options keep what is there. */
-  static async open(options: DemoOptions): Promise<Workplace> {
+  /**
+   * Emptied first, unless the options keep what is there.
+   *
+   * @param signal ends every child
+   */
+  static async open(options: DemoOptions, signal: AbortSignal): Promise<Workplace> {
     const home = join(shadowHome(), 'demo')
     if (!options.keep) await rm(home, { recursive: true, force: true })
     await mkdir(join(shadowHome()), { recursive: true })
-    return new Workplace(privateDir(home), options)
+    return new Workplace(privateDir(home), options, signal)
   }
 
   startFrontier(): Promise<Server> {
@@ -49,6 +55,7 @@ export class Workplace {
       script: programs.shadow,
       args: ['serve', '--port', '0', '--upstream', upstream, '--log-level', 'error'],
       env: this.#env,
+      signal: this.#signal,
     })
   }
 
@@ -71,6 +78,7 @@ export class Workplace {
         script: programs.agent,
         args,
         env: { ...this.#env, OPENAI_BASE_URL: base, OPENAI_API_KEY: key },
+        signal: this.#signal,
       },
       (line) => {
         file.write(`${line}\n`)
@@ -109,6 +117,8 @@ export class Workplace {
       'judge.model=stand-in-judge',
       `rubric=${rubric}`,
       `holdOut.sessions=${heldOut}`,
+      // A line of the desk is far shorter; an untrained model would ramble on to any limit.
+      'serve.maxTokens=48',
       ...(steps === null ? [] : [`train.max_steps=${steps}`]),
     ]
     return this.shadow(['tasks', 'set', taskName, ...settings])
@@ -135,7 +145,9 @@ export class Workplace {
     live = false,
   ): Promise<void> {
     const name = `shadow ${args.slice(0, 2).join(' ')}`
-    await runToEnd({ name, script: programs.shadow, args, env: this.#env }, onLine, { live })
+    await runToEnd({ name, script: programs.shadow, args, env: this.#env, signal: this.#signal }, onLine, {
+      live,
+    })
   }
 
   #startStandIn(which: 'frontier' | 'judge'): Promise<Server> {
@@ -144,6 +156,7 @@ export class Workplace {
       script: programs[which],
       args: ['--port', '0', '--seed', String(this.#options.seed)],
       env: this.#env,
+      signal: this.#signal,
     })
   }
 

@@ -153,6 +153,22 @@ describe('the children', () => {
     await expect(fetch(`${frontier.url}/models`)).rejects.toThrow('fetch failed')
   })
 
+  it('end when they are told to', async () => {
+    const stop = new AbortController()
+    const options = {
+      name: 'frontier',
+      script: `${scripts}frontier.ts`,
+      args: [],
+      env: process.env,
+      signal: stop.signal,
+    }
+    await using frontier = await startServer(options)
+    const running = runToEnd(options, () => stop.abort())
+    await expect(running).resolves.toBeUndefined()
+    await frontier.stop()
+    await expect(fetch(`${frontier.url}/models`)).rejects.toThrow('fetch failed')
+  })
+
   it('fail with what they said', async () => {
     const options = {
       name: 'agent',
