@@ -10,11 +10,12 @@ import { encodeEntry } from './call-entry.ts'
 import { CaptureReader } from './capture-reader.ts'
 import { capturePath, type HomeLock, journalFolder, lockHome } from './home.ts'
 import { IngestThread } from './ingest-thread.ts'
-import { Journal } from './journal.ts'
+import { Journal, segmentsOf } from './journal.ts'
 import type { MessageReader } from './message-tree.ts'
 import { Placing, type PlacingQuestion } from './placing.ts'
 import { type Prompt, type PromptContent, PromptHasher } from './prompt.ts'
 import { RecentCalls } from './recent-calls.ts'
+import { RecentPrompts } from './recent-prompts.ts'
 import type { CallRecord, Placement } from './record.ts'
 import { type CaptureSchema, captureMigrations } from './schema.ts'
 import { prepareStatements } from './statements.ts'
@@ -57,6 +58,7 @@ export class CaptureStore {
   private readonly hash: KeyedHash
   private readonly lock: HomeLock
   private readonly recent = new RecentCalls()
+  private readonly prompts: RecentPrompts
   private readonly hasher: PromptHasher
   private readonly placing: Placing
   private readonly journal: Journal
@@ -74,10 +76,18 @@ export class CaptureStore {
     this.hash = hash
     this.lock = lock
     this.hasher = new PromptHasher(hash)
-    this.placing = new Placing(prepareStatements(opened.sqlite), hash, this.recent)
     this.journal = new Journal(journalFolder(home), synchronous === 'full')
+    const statements = prepareStatements(opened.sqlite)
+    // Calls that a process that died has left in the journal are as yet in no table.
+    const hasLeftovers = segmentsOf(journalFolder(home)).length > 1
+    this.prompts = new RecentPrompts(hasLeftovers ? Date.now() : (statements.lastCallAt()?.at ?? null))
+    this.placing = new Placing(statements, hash, this.recent, this.prompts)
     this.ingest = new IngestThread(home, synchronous, {
-      ingested: (lastId) => this.recent.forgetUpTo(lastId),
+      checkpointing: () => this.releaseSnapshot(),
+      ingested: (lastId) => {
+        this.releaseSnapshot()
+        this.recent.forgetUpTo(lastId)
+      },
       failed: onTrouble,
     })
     this.reader = new CaptureReader(opened, readers, () => this.ingest.catchUp())
@@ -90,7 +100,20 @@ export class CaptureStore {
 
   /** Which session a call belongs to and which call it continues, by what is committed. */
   place(question: PlacingQuestion): Placement {
+    this.holdSnapshot()
     return this.placing.place(question)
+  }
+
+  /**
+   * Look-ups share one read transaction until the ingesting thread has brought in more, so that locks and a
+   * cold cache are paid for once. What it doesn't see yet, the recent calls know.
+   */
+  private holdSnapshot(): void {
+    if (!this.ingest.isCheckpointing && !this.opened.sqlite.inTransaction) this.opened.sqlite.exec('BEGIN')
+  }
+
+  private releaseSnapshot(): void {
+    if (this.opened.sqlite.inTransaction) this.opened.sqlite.exec('COMMIT')
   }
 
   /**
@@ -102,6 +125,7 @@ export class CaptureStore {
       const { pieces, replyNodes } = encodeEntry(this.hash, call)
       await this.journal.append(pieces)
       this.recent.add(call, replyNodes)
+      this.prompts.add(call)
     } catch (cause) {
       throw new ShadowError('store_failed', `A call could not be recorded: ${messageOf(cause)}.`, {
         hint: 'Check the disk that holds the Shadow home; agents are still being served.',
@@ -112,6 +136,7 @@ export class CaptureStore {
   }
 
   async close(): Promise<void> {
+    this.releaseSnapshot()
     await this.ingest.stop()
     this.journal.close()
     await this.opened.close()

@@ -1,8 +1,8 @@
 /** The event loop's side of the ingesting thread. */
 import { Worker } from 'node:worker_threads'
-import { z } from 'zod'
 import { messageOf, ShadowError } from '../../lib/error.ts'
 import { siblingModule } from '../../lib/sibling-module.ts'
+import { type IngestOrder, type IngestReport, ingestReport } from './ingest-order.ts'
 
 /**
  * Milliseconds that a committed call waits for others to share its transaction, and that a reader in another
@@ -13,13 +13,13 @@ const gatherMs = 50
 /** Milliseconds until a thread or a database that failed is tried again. */
 const retryMs = 1000
 
-const report = z.object({
-  lastId: z.string().nullable(),
-  rejected: z.array(z.object({ id: z.string().nullable(), reason: z.string() })),
-  error: z.string().nullable(),
-})
+/** Calls, or bytes of the journal, after which the WAL is brought back into the database file. */
+const checkpointCalls = 1000
+const checkpointBytes = 16 * 1024 * 1024
 
 export interface IngestEvents {
+  /** A checkpoint is about to begin; it gets only as far as no reader stands in its way. */
+  checkpointing(): void
   /** The tables hold everything up to this call. */
   ingested(lastId: string): void
   /** Something went wrong that loses nothing: the journal keeps what the tables don't have. */
@@ -36,6 +36,9 @@ export class IngestThread {
   /** Those whose run is under way. */
   private served: typeof this.waiting = []
   private isRunning = false
+  isCheckpointing = false
+  private callsInWal = 0
+  private bytesInWal = 0
   /** Whether something was appended since the run under way began. */
   private hasMore = false
   private isStopping = false
@@ -77,7 +80,7 @@ export class IngestThread {
     this.isStopping = true
     const ended = new Promise((resolve) => this.worker.once('exit', resolve))
     this.worker.ref()
-    this.worker.postMessage({ stop: true })
+    this.send('stop')
     await ended
   }
 
@@ -86,24 +89,39 @@ export class IngestThread {
       workerData: { home: this.home, synchronous: this.synchronous },
     })
     worker.unref()
-    worker.on('message', (message) => this.done(report.parse(message)))
+    worker.on('message', (message) => this.done(ingestReport.parse(message)))
     worker.on('error', (error) => {
-      this.done({ lastId: null, rejected: [], error: `the thread ended: ${messageOf(error)}` })
+      this.done({
+        calls: 0,
+        bytes: 0,
+        lastId: null,
+        rejected: [],
+        error: `the thread ended: ${messageOf(error)}`,
+      })
       if (!this.isStopping) this.worker = this.start()
     })
     return worker
   }
 
   private run(): void {
-    this.isRunning = true
     this.hasMore = false
     this.served = this.waiting
     this.waiting = []
-    this.worker.postMessage({ stop: false })
+    this.send('ingest')
   }
 
-  private done({ lastId, rejected, error }: z.infer<typeof report>): void {
+  private send(order: IngestOrder): void {
+    this.isRunning = true
+    this.isCheckpointing = order === 'checkpoint'
+    this.worker.postMessage(order)
+  }
+
+  private done({ calls, bytes, lastId, rejected, error }: IngestReport): void {
+    const wasCheckpoint = this.isCheckpointing
     this.isRunning = false
+    this.isCheckpointing = false
+    this.callsInWal = wasCheckpoint ? 0 : this.callsInWal + calls
+    this.bytesInWal = wasCheckpoint ? 0 : this.bytesInWal + bytes
     const { served } = this
     this.served = []
     if (lastId !== null) this.events.ingested(lastId)
@@ -119,7 +137,10 @@ export class IngestThread {
     }
     if (this.isStopping) return
     if (this.waiting.length > 0) this.run()
-    else {
+    else if (this.callsInWal >= checkpointCalls || this.bytesInWal >= checkpointBytes) {
+      this.events.checkpointing()
+      this.send('checkpoint')
+    } else {
       this.worker.unref()
       if (error !== null) this.wake(retryMs)
       else if (this.hasMore) this.wake()

@@ -8,6 +8,7 @@ import { capturePath, journalFolder } from './home.ts'
 import { CallTables } from './call-tables.ts'
 import { Ingest } from './ingest.ts'
 import { type CaptureSchema, captureMigrations } from './schema.ts'
+import { ingestOrder } from './ingest-order.ts'
 import { prepareStatements } from './statements.ts'
 
 const { home, synchronous } = z
@@ -23,13 +24,18 @@ const ingest = new Ingest(
   journalFolder(home),
 )
 
-parentPort?.on('message', (order: { stop: boolean }) => {
+// Checkpoints are ordered, at moments when no reader of this process stands in their way.
+sqlite.pragma('wal_autocheckpoint = 0')
+
+parentPort?.on('message', (message) => {
+  const order = ingestOrder.parse(message)
   try {
-    const { lastId, rejected } = order.stop ? ingest.finish() : ingest.run()
+    if (order === 'checkpoint') sqlite.pragma('wal_checkpoint(PASSIVE)')
+    const { rejected, ...ingested } = order === 'stop' ? ingest.finish() : ingest.run()
     const reasons = rejected.map(({ id, reason }) => ({ id, reason: messageOf(reason) }))
-    parentPort?.postMessage({ lastId, rejected: reasons, error: null })
+    parentPort?.postMessage({ ...ingested, rejected: reasons, error: null })
   } catch (error) {
-    parentPort?.postMessage({ lastId: null, rejected: [], error: messageOf(error) })
+    parentPort?.postMessage({ lastId: null, calls: 0, bytes: 0, rejected: [], error: messageOf(error) })
   }
-  if (order.stop) void close().then(() => parentPort?.close())
+  if (order === 'stop') void close().then(() => parentPort?.close())
 })

@@ -24,6 +24,8 @@ const readBytes = 4 * 1024 * 1024
 export interface Ingested {
   /** The last call that the tables now hold. */
   lastId: string | null
+  calls: number
+  bytes: number
   /** Records that no table could take, with the reason. */
   rejected: { id: string | null; reason: unknown }[]
 }
@@ -46,7 +48,7 @@ export class Ingest {
    * @throws when the database can't be written; what it has not taken stays in the journal
    */
   run(): Ingested {
-    const ingested: Ingested = { lastId: null, rejected: [] }
+    const ingested: Ingested = { lastId: null, calls: 0, bytes: 0, rejected: [] }
     for (;;) {
       const segments = segmentsOf(this.folder)
       const segment = segments.find((number) => this.segment === null || number >= this.segment)
@@ -101,6 +103,8 @@ export class Ingest {
     if (payloads.length === 0) return false
     this.commit(payloads, ingested)
     this.at += at
+    ingested.calls += payloads.length
+    ingested.bytes += at
     return true
   }
 

@@ -5,11 +5,9 @@
 import { hashBytes, type KeyedHash } from '../../lib/hash.ts'
 import type { Prompt } from './prompt.ts'
 import { type RecentCalls, type RecentReply, scopeOf } from './recent-calls.ts'
+import { type AskedPrompt, type RecentPrompts, retryWindowMs } from './recent-prompts.ts'
 import type { Placement } from './record.ts'
 import type { DeepestReply, Statements } from './statements.ts'
-
-/** How long an equal first request counts as the same one asked again, rather than another agent's. */
-const retryWindowMs = 10 * 60 * 1000
 
 export interface PlacingQuestion {
   readonly callId: string
@@ -40,12 +38,14 @@ export class Placing {
   private readonly sql: Statements
   private readonly hash: KeyedHash
   private readonly recent: RecentCalls
+  private readonly prompts: RecentPrompts
   private readonly scopes = new Map<string, number>()
 
-  constructor(sql: Statements, hash: KeyedHash, recent: RecentCalls) {
+  constructor(sql: Statements, hash: KeyedHash, recent: RecentCalls, prompts: RecentPrompts) {
     this.sql = sql
     this.hash = hash
     this.recent = recent
+    this.prompts = prompts
   }
 
   place(question: PlacingQuestion): Placement {
@@ -82,8 +82,8 @@ export class Placing {
     const stored =
       row === undefined || path === null
         ? undefined
-        : this.sql.deepestReplyInSession({ ...path, session: row, sessionId: session })
-    return deeper(recent, stored)?.parent ?? null
+        : this.sql.deepestReplyInSession({ ...path, session: row })
+    return this.deeper(recent, stored)?.parent ?? null
   }
 
   private continued(scope: Scope, prompt: Prompt) {
@@ -93,34 +93,39 @@ export class Placing {
       recent?.depth === prompt.lastReplyDepth || scope.row === undefined || path === null
         ? undefined
         : this.sql.deepestReplyInScope({ ...path, scope: scope.row })
-    return deeper(recent, stored)
+    return this.deeper(recent, stored)
+  }
+
+  /** The deeper of the two; of two at one depth the recent one, which is the later call. */
+  private deeper(recent: RecentReply | undefined, stored: DeepestReply | undefined): Continued | undefined {
+    if (recent !== undefined && (stored === undefined || recent.depth >= stored.depth)) {
+      return { session: recent.call.placement.session, parent: parentOf(recent) }
+    }
+    const call = stored === undefined ? undefined : this.sql.callAndSession(stored.call)
+    if (stored === undefined || call === undefined) return undefined
+    return { session: call.session, parent: { call: call.id, node: stored.hash } }
   }
 
   /** An equal request of a moment ago that nothing has followed: a retry, or another attempt at its answer. */
   private askedBefore(scope: Scope, { prompt, at }: PlacingQuestion): Continued | undefined {
-    const recent = this.recent.asked(scope.name, prompt.rawPath.subarray(-hashBytes))
-    if (recent !== undefined) {
-      if (this.recent.hasContinued(recent.id) || at - recent.startedAt > retryWindowMs) return undefined
-      return { session: recent.placement.session, parent: recent.placement.parent }
-    }
-    if (scope.row === undefined) return undefined
-    const stored = this.sql.lastCallOfPrompt(scope.row, prompt.rawPath.subarray(-hashBytes))
-    if (stored === undefined || stored.isContinued !== 0 || this.recent.hasContinued(stored.id))
-      return undefined
-    if (at - stored.startedAt > retryWindowMs) return undefined
-    const { parentCall, parentNode } = stored
-    const parent = parentCall === null || parentNode === null ? null : { call: parentCall, node: parentNode }
-    return { session: stored.session, parent }
+    const asked = this.prompts.find(scope.name, prompt.rawPath, at)
+    const found = asked === undefined ? this.askedInTables(scope, prompt) : asked
+    if (found === null || found.isContinued || at - found.startedAt > retryWindowMs) return undefined
+    return { session: found.session, parent: found.parent }
   }
-}
 
-/** The deeper of the two; of two at one depth the recent one, which is the later call. */
-function deeper(recent: RecentReply | undefined, stored: DeepestReply | undefined): Continued | undefined {
-  if (recent !== undefined && (stored === undefined || recent.depth >= stored.depth)) {
-    return { session: recent.call.placement.session, parent: parentOf(recent) }
+  private askedInTables(scope: Scope, prompt: Prompt): AskedPrompt | null {
+    if (scope.row === undefined) return null
+    const node = this.sql.rawNode(prompt.rawPath.subarray(-hashBytes))
+    const row = node === undefined ? undefined : this.sql.lastCallOfPrompt(scope.row, node.id)
+    if (row === undefined) return null
+    const { parentCall, parentNode } = row
+    return {
+      ...row,
+      parent: parentCall === null || parentNode === null ? null : { call: parentCall, node: parentNode },
+      isContinued: row.isContinued !== 0 || this.recent.hasContinued(row.id),
+    }
   }
-  if (stored === undefined) return undefined
-  return { session: stored.session, parent: { call: stored.call, node: stored.hash } }
 }
 
 function parentOf({ call, node }: RecentReply): Parent {

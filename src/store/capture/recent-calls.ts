@@ -2,13 +2,11 @@
  * Calls that are committed to the journal and not yet in the tables: what placing the next call has to know of
  * them. An agent's next call may come a fraction of a millisecond after the reply that it goes on from.
  */
-import { hashBytes } from '../../lib/hash.ts'
 import { hashAt, type Prompt } from './prompt.ts'
 import type { CallRecord, Placement } from './record.ts'
 
 export interface RecentCall {
   readonly id: string
-  readonly startedAt: number
   readonly placement: Placement
 }
 
@@ -29,14 +27,14 @@ export class RecentCalls {
   /** The latest call by what it can be found by. */
   private readonly byName = new Map<string, Entry>()
 
-  add({ id, startedAt, placement, prompt }: CallRecord, replyNodes: readonly Buffer[]): void {
+  add({ id, placement }: CallRecord, replyNodes: readonly Buffer[]): void {
     const scope = scopeOf(placement)
-    const names = [nameOf('asked', scope, prompt.rawPath.subarray(-hashBytes))]
+    const names: string[] = []
     for (const node of replyNodes) {
       names.push(nameOf('in scope', scope, node), nameOf('in session', placement.session, node))
     }
     if (placement.parent !== null) names.push(`continued ${placement.parent.call}`)
-    const entry = { id, startedAt, placement, names }
+    const entry = { id, placement, names }
     this.queue.push(entry)
     for (const name of names) this.byName.set(name, entry)
   }
@@ -62,11 +60,6 @@ export class RecentCalls {
       if (call !== undefined) return { depth, node, call }
     }
     return undefined
-  }
-
-  /** The latest call with this raw prompt. */
-  asked(scope: string, prompt: Buffer): RecentCall | undefined {
-    return this.byName.get(nameOf('asked', scope, prompt))
   }
 
   hasContinued(id: string): boolean {

@@ -1,4 +1,7 @@
-/** The prepared statements of the hot path, typed once. */
+/**
+ * The prepared statements of the hot path, typed once. Those that usually find nothing join nothing: a join of
+ * four tables costs 17 µs before it has looked anything up, a single one 2 µs.
+ */
 import type SqliteDatabase from 'better-sqlite3'
 import { hashBytes } from '../../lib/hash.ts'
 
@@ -25,9 +28,8 @@ export interface DeepestReply {
   depth: number
   /** Canonical node of the reply. */
   hash: Buffer
-  /** The latest call that was given it, and its session. */
-  call: string
-  session: string
+  /** Row of the latest call that was given it. */
+  call: number
 }
 
 export interface AskedRow {
@@ -55,23 +57,27 @@ export function prepareStatements(sqlite: SqliteDatabase.Database) {
       SELECT prefix.depth, known.id, known.node FROM prefix CROSS JOIN raw_nodes known
       ON known.hash = ${hashOfPrefix} LIMIT 1`),
     deepestReplyInScope: one<[Path & { scope: number }], DeepestReply>(`${prefixes}
-      SELECT prefix.depth, known.hash, calls.id AS call, sessions.id AS session
-      FROM prefix CROSS JOIN nodes known ON known.hash = ${hashOfPrefix}
-      CROSS JOIN calls
-        ON calls.seq = (SELECT max(call) FROM call_replies WHERE scope = @scope AND node = known.id)
-      CROSS JOIN sessions ON sessions.seq = calls.session LIMIT 1`),
-    deepestReplyInSession: one<[Path & { session: number; sessionId: string }], DeepestReply>(`${prefixes}
-      SELECT prefix.depth, known.hash, calls.id AS call, @sessionId AS session
-      FROM prefix CROSS JOIN nodes known ON known.hash = ${hashOfPrefix}
-      CROSS JOIN calls
-        ON calls.seq = (SELECT max(call) FROM call_replies WHERE session = @session AND node = known.id) LIMIT 1`),
+      SELECT prefix.depth, known.hash,
+        (SELECT max(call) FROM call_replies WHERE scope = @scope AND node = known.id) AS call
+      FROM prefix CROSS JOIN nodes known ON known.hash = ${hashOfPrefix} WHERE call IS NOT NULL LIMIT 1`),
+    deepestReplyInSession: one<[Path & { session: number }], DeepestReply>(`${prefixes}
+      SELECT prefix.depth, known.hash,
+        (SELECT max(call) FROM call_replies WHERE session = @session AND node = known.id) AS call
+      FROM prefix CROSS JOIN nodes known ON known.hash = ${hashOfPrefix} WHERE call IS NOT NULL LIMIT 1`),
+    callAndSession: one<[number], { id: string; session: string }>(
+      `SELECT calls.id, sessions.id AS session FROM calls JOIN sessions ON sessions.seq = calls.session
+       WHERE calls.seq = ?`,
+    ),
+    lastCallAt: one<[], { at: number | null }>(
+      'SELECT max(started_at) AS at FROM (SELECT started_at FROM calls ORDER BY seq DESC LIMIT 1000)',
+    ),
     callById: one<[string], { seq: number }>('SELECT seq FROM calls WHERE id = ?'),
-    lastCallOfPrompt: one<[number, Buffer], AskedRow>(
+    lastCallOfPrompt: one<[number, number], AskedRow>(
       `SELECT calls.id, sessions.id AS session, calls.started_at AS startedAt, parents.id AS parentCall,
          nodes.hash AS parentNode, EXISTS (SELECT 1 FROM calls later WHERE later.parent = calls.seq) AS isContinued
        FROM calls JOIN sessions ON sessions.seq = calls.session
        LEFT JOIN calls parents ON parents.seq = calls.parent LEFT JOIN nodes ON nodes.id = calls.parent_node
-       WHERE calls.scope = ? AND calls.raw_node = (SELECT id FROM raw_nodes WHERE hash = ?) ORDER BY calls.seq DESC LIMIT 1`,
+       WHERE calls.scope = ? AND calls.raw_node = ? ORDER BY calls.seq DESC LIMIT 1`,
     ),
     scope: one<[string, Buffer], { id: number }>('SELECT id FROM scopes WHERE task = ? AND key_hash = ?'),
     session: one<[string], { seq: number }>('SELECT seq FROM sessions WHERE id = ?'),
