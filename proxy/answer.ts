@@ -70,7 +70,10 @@ function ownedVersion(
   { routes }: ProxyContext,
   { task, split }: Pick<Question, 'task' | 'split'>,
 ): { version: string; asked: boolean } | null {
-  if (versionName.safeParse(split.modelName).success) return { version: split.modelName, asked: true }
+  // Asked in this order because a schema that says no is slow to say so.
+  if (split.modelName.startsWith('owned/') && versionName.safeParse(split.modelName).success) {
+    return { version: split.modelName, asked: true }
+  }
   const { state, version } = routes.routeOf(task)
   return state === 'owned' && version !== null ? { version, asked: false } : null
 }
