@@ -87,12 +87,13 @@ export async function startChatServer(options: ChatServerOptions): Promise<ChatS
 
 /** Listens until it is told to stop, and says on standard output where, in a line that a parent can read. */
 export async function runChatServer(options: ChatServerOptions): Promise<void> {
-  const server = await startChatServer(options)
-  process.stdout.write(`${options.what} listens on ${server.url}\n`)
-  await new Promise<void>((resolve) => {
+  const told = new Promise<void>((resolve) => {
     process.once('SIGTERM', () => resolve())
     process.once('SIGINT', () => resolve())
   })
+  const server = await startChatServer(options)
+  process.stdout.write(`${options.what} listens on ${server.url}\n`)
+  await told
   await server.close()
 }
 

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { banking77Chats } from '../../examples/replay/banking77.ts'
 import { type Chat, readChats } from '../../examples/replay/chats.ts'
 import { parseCsv } from '../../examples/replay/csv.ts'
+import { textOf } from '../../src/contract/index.ts'
 import { startGoldServer } from '../../examples/replay/gold-server.ts'
 import { replay } from '../../examples/replay/replay.ts'
 
@@ -145,9 +146,9 @@ describe('Banking77', () => {
     expect(new Set(chats.slice(0, 40).map(({ gold }) => gold)).size).toBeGreaterThan(10)
     const labels = new Set(chats.map(({ gold }) => gold))
     for (const { prompt } of chats) {
-      const [system] = prompt
-      expect(String(system?.content).split(' ').length).toBeLessThanOrEqual(20)
-      for (const label of labels) expect(system?.content).not.toContain(label)
+      const instruction = textOf(prompt[0] ?? {})
+      expect(instruction.split(' ').length).toBeLessThanOrEqual(20)
+      for (const label of labels) expect(instruction).not.toContain(label)
     }
   })
 
