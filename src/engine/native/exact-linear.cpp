@@ -3,6 +3,7 @@
 #include "exact-linear.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "parallel.h"
 #include "simd.h"
@@ -10,13 +11,33 @@
 namespace shadow {
 namespace {
 
+/** The sums of four vectors, each in the order of `sum`. */
+inline void sum_four(const vec* v, float* out) {
+  // Halves and quarters folded, two vectors then share one register for the rest.
+  auto fold = [](vec x) {
+    x += swap_halves(x);
+    return x + swap_quarters(x);
+  };
+  vec low = __builtin_shufflevector(fold(v[0]), fold(v[1]), 0, 1, 2, 3, 16, 17, 18, 19, 0, 1, 2, 3, 16, 17, 18, 19);
+  vec high = __builtin_shufflevector(fold(v[2]), fold(v[3]), 0, 1, 2, 3, 16, 17, 18, 19, 0, 1, 2, 3, 16, 17, 18, 19);
+  vec all = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+  all += swap_pairs(all);
+  all += swap_neighbours(all);
+  for (int i = 0; i < 4; i++) out[i] = all[4 * i];
+}
+
 template <int R, int C>
-void tile(int k, const float* x, const float* w, float* y, long ldy, bool accumulate) {
+void tile(int k, const float* x, const float* w, float* y, long ldy) {
   vec acc[R][C] = {};
   int p = 0;
   for (; p + kLanes <= k; p += kLanes) {
     vec column[C];
-    for (int c = 0; c < C; c++) column[c] = load(w + (long)c * k + p);
+    for (int c = 0; c < C; c++) {
+      column[c] = load(w + (long)c * k + p);
+      pin(column[c]);
+      // The next columns come from memory while these are multiplied from the cache.
+      __builtin_prefetch(w + (long)(c + C) * k + p);
+    }
     for (int r = 0; r < R; r++) {
       vec row = load(x + (long)r * k + p);
       for (int c = 0; c < C; c++) acc[r][c] += row * column[c];
@@ -30,35 +51,46 @@ void tile(int k, const float* x, const float* w, float* y, long ldy, bool accumu
       for (int c = 0; c < C; c++) acc[r][c] += row * column[c];
     }
   }
-  for (int r = 0; r < R; r++)
-    for (int c = 0; c < C; c++) {
-      float* out = y + r * ldy + c;
-      *out = accumulate ? *out + sum(acc[r][c]) : sum(acc[r][c]);
+  for (int r = 0; r < R; r++) {
+    float sums[C + 2];
+    if constexpr (C == 6) {
+      vec rest[4] = {acc[r][4], acc[r][5], acc[r][4], acc[r][5]};
+      sum_four(acc[r], sums);
+      sum_four(rest, sums + 4);
+    } else {
+      for (int c = 0; c < C; c++) sums[c] = sum(acc[r][c]);
     }
+    for (int c = 0; c < C; c++) y[r * ldy + c] = sums[c];
+  }
 }
 
 template <int C>
-void row_panel(int m, int n, int k, const float* x, const float* w, float* y, bool accumulate) {
+void row_panel(int m, int k, const float* x, const float* w, float* y, long ldy) {
   int i = 0;
-  for (; i + 6 <= m; i += 6) tile<6, C>(k, x + (long)i * k, w, y + (long)i * n, n, accumulate);
-  for (; i + 2 <= m; i += 2) tile<2, C>(k, x + (long)i * k, w, y + (long)i * n, n, accumulate);
-  for (; i < m; i++) tile<1, C>(k, x + (long)i * k, w, y + (long)i * n, n, accumulate);
+  for (; i + 4 <= m; i += 4) tile<4, C>(k, x + (long)i * k, w, y + i * ldy, ldy);
+  for (; i < m; i++) tile<1, C>(k, x + (long)i * k, w, y + i * ldy, ldy);
 }
 
 }  // namespace
 
 void exact_linear(int m, int n, int k, const float* x, const float* w, float* y, bool accumulate) {
-  const int row_block = std::max(6, 98304 / k / 6 * 6);  // rows of x that stay in the second-level cache
-  const int block = 32;
+  constexpr int kBlock = 48;
+  const int row_block = std::max(4, 98304 / k / 4 * 4);  // rows of x that stay in the second-level cache
   for (int i0 = 0; i0 < m; i0 += row_block) {
     const int count = std::min(row_block, m - i0);
-    parallel_for((n + block - 1) / block, [&](int task) {
-      const int end = std::min(n, (task + 1) * block);
-      int j = task * block;
-      for (; j + 4 <= end; j += 4)
-        row_panel<4>(count, n, k, x + (long)i0 * k, w + (long)j * k, y + (long)i0 * n + j, accumulate);
-      for (; j < end; j++)
-        row_panel<1>(count, n, k, x + (long)i0 * k, w + (long)j * k, y + (long)i0 * n + j, accumulate);
+    parallel_for((n + kBlock - 1) / kBlock, [&](int task) {
+      const int begin = task * kBlock, columns = std::min(kBlock, n - begin);
+      // Gathered here first: writing a few columns of many far-apart rows would miss the cache each time.
+      std::vector<float> local((size_t)count * kBlock);
+      const float* rows = x + (long)i0 * k;
+      int j = 0;
+      for (; j + 6 <= columns; j += 6) row_panel<6>(count, k, rows, w + (long)(begin + j) * k, local.data() + j, kBlock);
+      for (; j < columns; j++) row_panel<1>(count, k, rows, w + (long)(begin + j) * k, local.data() + j, kBlock);
+      for (int i = 0; i < count; i++) {
+        float* out = y + (long)(i0 + i) * n + begin;
+        const float* from = local.data() + (size_t)i * kBlock;
+        for (int c = 0; c < columns; c++) out[c] = accumulate ? out[c] + from[c] : from[c];
+      }
     });
   }
 }

@@ -15,6 +15,7 @@ void tile(int k, float alpha, Strided a, const float* b, long ldb, float* c, lon
   for (int p = 0; p < k; p++) {
     vec row[V];
     for (int v = 0; v < V; v++) row[v] = PART && v == V - 1 ? load_part(b + v * kLanes, tail) : load(b + v * kLanes);
+    for (int v = 0; v < V; v++) pin(row[v]);
     for (int r = 0; r < R; r++) {
       vec x = splat(a.data[r * a.row]);
       for (int v = 0; v < V; v++) acc[r][v] += x * row[v];

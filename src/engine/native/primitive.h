@@ -37,16 +37,22 @@ class FusedPrimitive : public mx::Primitive {
   }
 };
 
+/** Whether x is known to be dense: evaluated and found so, or about to come from one of our operations. */
+inline bool is_dense(const mx::array& x) {
+  if (x.status() != mx::array::unscheduled) return x.flags().row_contiguous;
+  return x.has_primitive() && dynamic_cast<FusedPrimitive*>(&x.primitive()) != nullptr;
+}
+
 /** A dense row-major f32 view of x; throws std::invalid_argument for another dtype. */
 inline mx::array dense(const mx::array& x) {
   if (x.dtype() != mx::float32) throw std::invalid_argument("a fused operation takes float32 arrays");
-  if (x.status() != mx::array::unscheduled && x.flags().row_contiguous) return x;
+  if (is_dense(x)) return x;
   return mx::contiguous(x, false, mx::default_stream(mx::Device::cpu));
 }
 
 inline mx::array dense_int(const mx::array& x) {
   if (x.dtype() != mx::int32) throw std::invalid_argument("indices are int32 arrays");
-  if (x.status() != mx::array::unscheduled && x.flags().row_contiguous) return x;
+  if (is_dense(x)) return x;
   return mx::contiguous(x, false, mx::default_stream(mx::Device::cpu));
 }
 

@@ -13,6 +13,12 @@ typedef float vec_unaligned __attribute__((vector_size(64), aligned(4)));
 
 inline vec load(const float* p) { return *reinterpret_cast<const vec_unaligned*>(p); }
 inline void store(float* p, vec v) { *reinterpret_cast<vec_unaligned*>(p) = v; }
+/** Keeps v in a register: compilers like to read it from memory again for each use, which then bounds the loop. */
+inline void pin([[maybe_unused]] vec& v) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(v));
+#endif
+}
 inline vec splat(float x) { return vec{} + x; }
 
 /** Loads n < 16 lanes, the rest are `fill`. */
