@@ -9,7 +9,7 @@ import { handOver } from '../setup/hand-over.mjs'
 import { pinnedNode, pinnedNodeMissing } from '../setup/node.mjs'
 
 const source = new URL('./main.ts', import.meta.url)
-const main = existsSync(source) ? source : new URL('./main.js', import.meta.url)
+const main = existsSync(source) ? source : new URL('../../dist/src/cli/main.js', import.meta.url)
 const node = pinnedNode()
 if (node === undefined) {
   process.stderr.write(`${pinnedNodeMissing}\n`)

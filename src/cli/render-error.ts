@@ -1,10 +1,12 @@
 import { ShadowError } from '../lib/error.ts'
+import { SetupFailure } from '../setup/failure.mjs'
 
 /** An error as a person reads it: what happened, and what to do. A fault of Shadow's own shows its stack. */
 export function renderError(error: unknown): string {
   if (error instanceof ShadowError) {
     return error.hint === undefined ? `${error.message}\n` : `${error.message}\n${error.hint}\n`
   }
+  if (error instanceof SetupFailure) return `${error.message}\n`
   if (error instanceof Error) return `${error.stack ?? error.message}\n`
   return `${String(error)}\n`
 }
