@@ -3,6 +3,7 @@
  * all linear layers, f32. Prints one line of JSON. A process of its own, so that its peak memory is the run's.
  */
 import { readFileSync } from 'node:fs'
+import { median } from './row.ts'
 import { matmul } from '../src/engine/tensor/ops.ts'
 import {
   AdamW,
@@ -29,11 +30,6 @@ const smolLm2 = {
 const [rows = 8, length = 128] = process.argv.slice(2).map(Number)
 const warmUp = 2
 const measured = 5
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
-}
 
 /** GFLOP/s of a large f32 product, the best of a few tries. */
 function sgemmPeak(runtime: Runtime): number {

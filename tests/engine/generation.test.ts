@@ -156,7 +156,7 @@ describe('generation', () => {
 
   test.each([
     ['an empty prompt', { promptIds: [] }, 'invalid_request'],
-    ['a prompt beyond the context', { promptIds: new Array<number>(64).fill(1) }, 'invalid_request'],
+    ['a prompt beyond the context', { promptIds: Array.from({ length: 64 }, () => 1) }, 'invalid_request'],
     ['an id outside the vocabulary', { promptIds: [97] }, 'invalid_request'],
     ['a negative temperature', { temperature: -1 }, 'invalid_request'],
     ['an unknown adapter', { adapter: 'nobody' }, 'not_found'],

@@ -50,7 +50,11 @@ class Pool {
     inside_region = true;
     body();
     inside_region = false;
-    while (pending_.load(std::memory_order_acquire) != 0) relax();
+    // Past the usual end of a region another process has the core: let it, instead of spinning against it.
+    for (int spin = 0; pending_.load(std::memory_order_acquire) != 0; spin++) {
+      if (spin < 4000) relax();
+      else std::this_thread::yield();
+    }
   }
 
  private:

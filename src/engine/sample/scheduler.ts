@@ -139,7 +139,7 @@ export class GenerationScheduler {
     try {
       this.#run(step)
     } catch (thrown) {
-      for (const sequence of [...this.#running]) this.#drop(sequence, thrown)
+      for (const sequence of this.#running) this.#drop(sequence, thrown)
     }
     if (this.#running.length + this.#waiting.length > 0) this.#schedule()
   }
