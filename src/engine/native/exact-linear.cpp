@@ -73,7 +73,7 @@ void row_panel(int m, int k, const float* x, const float* w, float* y, long ldy)
 
 }  // namespace
 
-void exact_linear(int m, int n, int k, const float* x, const float* w, float* y, bool accumulate) {
+void exact_linear(int m, int n, int k, const float* x, const float* w, float* y, long ldy, bool accumulate) {
   constexpr int kBlock = 48;
   const int row_block = std::max(4, 98304 / k / 4 * 4);  // rows of x that stay in the second-level cache
   for (int i0 = 0; i0 < m; i0 += row_block) {
@@ -87,7 +87,7 @@ void exact_linear(int m, int n, int k, const float* x, const float* w, float* y,
       for (; j + 6 <= columns; j += 6) row_panel<6>(count, k, rows, w + (long)(begin + j) * k, local.data() + j, kBlock);
       for (; j < columns; j++) row_panel<1>(count, k, rows, w + (long)(begin + j) * k, local.data() + j, kBlock);
       for (int i = 0; i < count; i++) {
-        float* out = y + (long)(i0 + i) * n + begin;
+        float* out = y + (i0 + i) * ldy + begin;
         const float* from = local.data() + (size_t)i * kBlock;
         for (int c = 0; c < columns; c++) out[c] = accumulate ? out[c] + from[c] : from[c];
       }

@@ -52,6 +52,18 @@ void project_down(const Plan& plan, int n, int k, const float* x, const std::vec
   parallel_gemm(n, total, k, plan.scale, {x, k, 1}, stacked_t.data(), total, low, total, false);
 }
 
+/** y_i += scale · (x·A_iᵀ)·B_iᵀ for a few rows: A and B are read as they lie, transposing them would cost more. */
+void add_exact_deltas(const Plan& plan, int n, int k, int m, const float* x, const std::vector<mx::array>& in,
+                      int first, float* y) {
+  each_adapted(plan, [&](int i, int column, int, int factor) {
+    const int r = plan.ranks[i];
+    std::vector<float> low((size_t)n * r);
+    exact_linear(n, r, k, x, in[first + 2 * factor].data<float>(), low.data(), r, false);
+    for (auto& value : low) value *= plan.scale;
+    exact_linear(n, plan.outputs[i], r, low.data(), in[first + 1 + 2 * factor].data<float>(), y + column, m, true);
+  });
+}
+
 class LoraLinearGrad : public FusedPrimitive {
  public:
   LoraLinearGrad(Plan plan, bool wants_x) : plan_(std::move(plan)), wants_x_(wants_x) {}
@@ -116,11 +128,15 @@ class LoraLinear : public FusedPrimitive {
       float* y = out[0].template data<float>();
       if (plan.has_residual) std::memcpy(y, in[2].template data<float>(), sizeof(float) * n * m);
       if (plan.exact_rows) {
-        exact_linear(n, m, k, x, w, y, plan.has_residual);
+        exact_linear(n, m, k, x, w, y, m, plan.has_residual);
       } else {
         sgemm_nt(n, m, k, x, w, y, plan.has_residual);
       }
       if (total == 0) return;
+      if (plan.exact_rows) {
+        add_exact_deltas(plan, n, k, m, x, in, first, y);
+        return;
+      }
       std::vector<float> low((size_t)n * total);
       project_down(plan, n, k, x, in, first, low.data());
       each_adapted(plan, [&](int i, int column, int offset, int factor) {
