@@ -1,5 +1,6 @@
 /** Where a request's URL points: an optional task, and the path below `/v1`. */
 import { ShadowError } from '../src/lib/error.ts'
+import { checkedTaskName } from './task-of.ts'
 
 export interface Target {
   readonly task: string | null
@@ -16,7 +17,7 @@ const climbs = /(?:^|\/|\\|%2f|%5c)(?:\.|%2e){2}(?:\/|\\|%2f|%5c|$)/i
 
 /**
  * Null for what the proxy has nothing to do with.
- * @throws ShadowError invalid_request for a path that climbs out of `/v1`
+ * @throws ShadowError invalid_request for a path that climbs out of `/v1`, or a name that no task can have
  */
 export function targetOf(url: string): Target | null {
   const found = underV1.exec(url)
@@ -25,7 +26,7 @@ export function targetOf(url: string): Target | null {
   if (climbs.test(path)) {
     throw new ShadowError('invalid_request', `The path ${path} leaves the API.`, { hint: 'Remove the "..".' })
   }
-  return { task: task === null ? null : decoded(task), path, query }
+  return { task: task === null ? null : checkedTaskName(decoded(task)), path, query }
 }
 
 function decoded(segment: string): string {

@@ -8,7 +8,7 @@ export interface TaskRules {
 }
 
 export interface TaskQuestion {
-  /** From `/tasks/X/v1`. */
+  /** From `/tasks/X/v1`, checked. */
   fromUrl: string | null
   /** From the header `x-task`. */
   fromHeader: string | null
@@ -16,10 +16,10 @@ export interface TaskQuestion {
   systemText(): string
 }
 
-/** @throws ShadowError invalid_request when URL or header name what can't be a task's name */
+/** @throws ShadowError invalid_request when the header names what can't be a task */
 export function taskOf(question: TaskQuestion, rules: TaskRules): string {
-  const named = question.fromUrl ?? question.fromHeader
-  if (named !== null) return checkedName(named)
+  if (question.fromUrl !== null) return question.fromUrl
+  if (question.fromHeader !== null) return checkedTaskName(question.fromHeader)
   let systemText: string | null = null
   const found = rules.rules().find(({ recognise: { models, systemPrefix } }) => {
     if (models.length === 0 && systemPrefix === null) return false
@@ -31,7 +31,8 @@ export function taskOf(question: TaskQuestion, rules: TaskRules): string {
   return found?.task ?? defaultTask
 }
 
-function checkedName(name: string): string {
+/** @throws ShadowError invalid_request */
+export function checkedTaskName(name: string): string {
   const parsed = taskName.safeParse(name)
   if (parsed.success) return parsed.data
   throw new ShadowError('invalid_request', `"${name}" can't be a task.`, {

@@ -61,12 +61,13 @@ class ChatWalk implements CanonicalWalk {
     }
     const role = value['role'] === 'developer' ? 'system' : value['role']
     this.inRoot &&= role === 'system'
-    const text = canonicalJson({ ...this.fieldsOf(value, role), role })
+    const text = canonicalJson(this.fieldsOf(value, role))
     return { text, isRoot: this.inRoot, isReply: role === 'assistant' }
   }
 
   private fieldsOf(message: Fields, role: unknown): Fields {
-    const fields: Fields = {}
+    // Without a prototype, so that a field called __proto__ is one like any other.
+    const fields: Fields = Object.create(null)
     for (const [name, value] of Object.entries(message)) {
       if (outsideIdentity.has(name)) continue
       if (role === 'assistant' && !assistantFields.has(name)) continue
@@ -74,6 +75,7 @@ class ChatWalk implements CanonicalWalk {
       if (absentWhenEmpty.has(name) && isEmpty(canonical)) continue
       fields[name] = canonical
     }
+    fields['role'] = role
     return fields
   }
 

@@ -9,7 +9,7 @@ import {
   createProxy,
   type ProxyOptions,
   type UpstreamTimeouts,
-} from '../../proxy/index.ts'
+} from '../../proxy/proxy.ts'
 import { dialects } from '../../src/dialects/index.ts'
 import { openCaptureStore } from '../../src/store/capture/index.ts'
 import { type Answer, startStandIn } from './stand-in-upstream.ts'

@@ -70,7 +70,7 @@ export class IngestThread {
     return new Promise((resolve, reject) => {
       this.waiting.push({ resolve, reject })
       this.worker.ref()
-      if (!this.isRunning) this.run()
+      this.run()
     })
   }
 
@@ -104,6 +104,8 @@ export class IngestThread {
   }
 
   private run(): void {
+    // Whoever came meanwhile is looked after when the run under way is done.
+    if (this.isRunning) return
     this.hasMore = false
     this.served = this.waiting
     this.waiting = []

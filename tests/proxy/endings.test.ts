@@ -1,0 +1,237 @@
+import { once } from 'node:events'
+import { setTimeout as wait } from 'node:timers/promises'
+import { expect, test, vi } from 'vitest'
+import { startProxy } from '../support/proxy.ts'
+import { chatRequest, sendRaw } from '../support/raw-http.ts'
+import { type Answer, replyWith, streamOf } from '../support/stand-in-upstream.ts'
+
+const hi = { model: 'm', messages: [{ role: 'user' as const, content: 'hi' }] }
+const simple = JSON.stringify(hi)
+
+/** Streams a few chunks and then does what the test says. */
+function streamThen(end: (res: Parameters<Answer>[1]) => void, pieces = 4): Answer {
+  return (_request, res) => {
+    res.writeHead(200, { 'content-type': 'text/event-stream' })
+    for (const data of streamOf('abcdef').slice(0, pieces)) res.write(`data: ${data}\n\n`)
+    setTimeout(() => end(res), 30)
+  }
+}
+
+test('a stream that the upstream cuts is cut for the agent and recorded as truncated', async () => {
+  await using shadow = await startProxy({ answer: streamThen((res) => res.destroy()) })
+  const stream = await shadow.client().chat.completions.create({ ...hi, stream: true })
+  await expect(async () => {
+    for await (const _ of stream);
+  }).rejects.toThrow()
+  const [call] = await shadow.reader.callsOfTask('default')
+  expect(call).toMatchObject({
+    status: 'truncated',
+    replies: [{ message: { content: 'abc' }, finishReason: null }],
+  })
+})
+
+test('a stream that ends without its terminal event is complete only if every choice had ended', async () => {
+  await using shadow = await startProxy({ answer: streamThen((res) => res.end(), 8) })
+  await shadow
+    .client()
+    .chat.completions.create({ ...hi, stream: true })
+    .then(drain)
+  shadow.standIn.answer = streamThen((res) => res.end(), 3)
+  await shadow
+    .client()
+    .chat.completions.create({ ...hi, stream: true })
+    .then(drain)
+  const calls = await shadow.reader.callsOfTask('default')
+  expect(calls.map(({ status }) => status)).toEqual(['complete', 'truncated'])
+})
+
+test('a body shorter than its length is cut and truncated', async () => {
+  await using shadow = await startProxy({
+    answer: (_request, res) => {
+      res.writeHead(200, { 'content-length': 100, 'content-type': 'application/json' })
+      res.write('{"choices":[')
+      setTimeout(() => res.destroy(), 20)
+    },
+  })
+  const reply = await sendRaw(shadow.origin, chatRequest(simple))
+  expect(reply.body.toString()).toBe('{"choices":[')
+  expect((await shadow.reader.callsOfTask('default'))[0]).toMatchObject({ status: 'truncated', replies: [] })
+})
+
+test('an agent that leaves cancels the upstream at once, and what came is kept', async () => {
+  let closedAt = 0
+  await using shadow = await startProxy({
+    answer: (_request, res) => {
+      streamThen(() => {})(_request, res, res.req)
+      res.on('close', () => {
+        closedAt = performance.now()
+      })
+    },
+  })
+  const stream = await shadow.client().chat.completions.create({ ...hi, stream: true })
+  let text = ''
+  for await (const chunk of stream) {
+    text += chunk.choices[0]?.delta.content ?? ''
+    if (text === 'abc') break
+  }
+  const left = performance.now()
+  await vi.waitFor(() => expect(closedAt).toBeGreaterThan(0))
+  expect(closedAt - left).toBeLessThan(500)
+  await vi.waitFor(async () => expect((await shadow.reader.stats()).calls).toBe(1))
+  const [call] = await shadow.reader.callsOfTask('default')
+  expect(call).toMatchObject({ status: 'aborted', error: null, replies: [{ message: { content: 'abc' } }] })
+})
+
+test('an agent that leaves before anything came is recorded as aborted', async () => {
+  await using shadow = await startProxy({ answer: () => {} })
+  const leaving = new AbortController()
+  const request = shadow.client().chat.completions.create(hi, { signal: leaving.signal })
+  await vi.waitFor(() => expect(shadow.standIn.seen).toHaveLength(1))
+  leaving.abort()
+  await expect(request).rejects.toThrow()
+  await vi.waitFor(async () => expect((await shadow.reader.stats()).calls).toBe(1))
+  expect((await shadow.reader.listCalls())[0]).toMatchObject({ status: 'aborted', httpStatus: null })
+})
+
+test('an agent that closes right after the terminal event has its complete reply', async () => {
+  // The upstream never ends the body, as some don't for a while.
+  await using shadow = await startProxy({ answer: streamThen((res) => res.write('data: [DONE]\n\n'), 8) })
+  const leaving = new AbortController()
+  const reply = await fetch(`${shadow.origin}/v1/chat/completions`, {
+    method: 'POST',
+    body: simple,
+    signal: leaving.signal,
+  })
+  let text = ''
+  for await (const chunk of reply.body ?? []) {
+    text += Buffer.from(chunk).toString()
+    if (text.includes('[DONE]')) break
+  }
+  leaving.abort()
+  const [call] = await shadow.reader.callsOfTask('default')
+  expect(call).toMatchObject({ status: 'complete', replies: [{ message: { content: 'abcdef' } }] })
+})
+
+test('the terminal event is held until the call is committed, and nothing before it is', async () => {
+  await using shadow = await startProxy({ answer: streamThen((res) => res.end('data: [DONE]\n\n'), 8) })
+  const { store } = shadow
+  const record = store.record.bind(store)
+  let release = () => {}
+  const released = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  // The real store, made slow.
+  store.record = async (call) => {
+    await released
+    await record(call)
+  }
+  const reply = await fetch(`${shadow.origin}/v1/chat/completions`, { method: 'POST', body: simple })
+  let text = ''
+  const reading = (async () => {
+    for await (const chunk of reply.body ?? []) text += Buffer.from(chunk).toString()
+  })()
+  await vi.waitFor(() => expect(text).toContain('"stop"'))
+  await wait(100)
+  expect(text).not.toContain('[DONE]')
+  release()
+  await reading
+  expect(text).toContain('[DONE]')
+})
+
+test('an upstream that is down is a clear error, and the proxy serves on when it is back', async () => {
+  await using shadow = await startProxy({ baseUrl: 'http://127.0.0.1:1/v1' })
+  const reply = await fetch(`${shadow.origin}/v1/chat/completions`, { method: 'POST', body: simple })
+  expect(reply.status).toBe(502)
+  expect(await reply.json()).toMatchObject({
+    error: {
+      type: 'server_error',
+      code: 'upstream_unreachable',
+      message: expect.stringContaining('SHADOW_UPSTREAM'),
+    },
+  })
+  expect((await shadow.reader.listCalls())[0]).toMatchObject({ status: 'upstream_error', httpStatus: null })
+  const through = await fetch(`${shadow.origin}/v1/embeddings`, { method: 'POST', body: '{}' })
+  expect(through.status).toBe(502)
+})
+
+test('an upstream that does not answer in time is a clear error', async () => {
+  await using shadow = await startProxy({ answer: () => {}, timeouts: { firstByteMs: 300 } })
+  const reply = await fetch(`${shadow.origin}/v1/chat/completions`, { method: 'POST', body: simple })
+  expect(reply.status).toBe(504)
+  expect(await reply.json()).toMatchObject({ error: { code: 'upstream_timeout' } })
+})
+
+test('time-outs do not end a stream that is alive', async () => {
+  await using shadow = await startProxy({
+    timeouts: { firstByteMs: 1000, idleMs: 1000 },
+    answer: async (_request, res) => {
+      res.writeHead(200, { 'content-type': 'text/event-stream' })
+      for (const data of [...streamOf('abcdef'), '[DONE]']) {
+        res.write(`data: ${data}\n\n`)
+        await wait(300)
+      }
+      res.end()
+    },
+  })
+  const started = performance.now()
+  const stream = await shadow.client().chat.completions.create({ ...hi, stream: true })
+  await drain(stream)
+  expect(performance.now() - started).toBeGreaterThan(2000)
+  expect((await shadow.reader.listCalls())[0]).toMatchObject({ status: 'complete' })
+})
+
+test('a stream that falls silent is cut', async () => {
+  await using shadow = await startProxy({ timeouts: { idleMs: 300 }, answer: streamThen(() => {}) })
+  const stream = await shadow.client().chat.completions.create({ ...hi, stream: true })
+  await expect(drain(stream)).rejects.toThrow()
+  expect((await shadow.reader.listCalls())[0]).toMatchObject({ status: 'truncated' })
+})
+
+test.each([
+  ['{"messages":[', 'not valid JSON'],
+  ['', 'empty'],
+  ['[]', 'object was expected'],
+  ['{"model":"m"}', '"messages" is missing'],
+  ['{"messages":[]}', '"messages" is missing'],
+])('the body %j is refused, nothing is recorded, and the next call is served', async (body, reason) => {
+  await using shadow = await startProxy({ answer: replyWith(() => 'fine') })
+  const reply = await fetch(`${shadow.origin}/v1/chat/completions`, { method: 'POST', body })
+  expect(reply.status).toBe(400)
+  expect(await reply.json()).toMatchObject({
+    error: {
+      type: 'invalid_request_error',
+      code: 'invalid_request',
+      message: expect.stringContaining(reason),
+    },
+  })
+  expect(shadow.standIn.seen).toEqual([])
+  expect((await shadow.client().chat.completions.create(hi)).choices[0]?.message.content).toBe('fine')
+  expect((await shadow.reader.stats()).calls).toBe(1)
+})
+
+test('a slow reader holds the upstream back instead of filling memory', async () => {
+  let sent = 0
+  await using shadow = await startProxy({
+    answer: async (_request, res) => {
+      res.writeHead(200, { 'content-type': 'application/octet-stream' })
+      const chunk = Buffer.alloc(256 * 1024)
+      for (let index = 0; index < 400 && !res.destroyed; index++) {
+        sent += chunk.length
+        if (!res.write(chunk)) await once(res, 'drain')
+      }
+      res.end()
+    },
+  })
+  const leaving = new AbortController()
+  await fetch(`${shadow.origin}/v1/files/1/content`, { signal: leaving.signal })
+  await wait(500)
+  const held = sent
+  await wait(300)
+  expect(sent).toBe(held)
+  expect(sent).toBeLessThan(50 * 1024 * 1024)
+  leaving.abort()
+})
+
+async function drain(stream: AsyncIterable<unknown>): Promise<void> {
+  for await (const _ of stream);
+}
