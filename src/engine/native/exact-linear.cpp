@@ -78,7 +78,7 @@ void exact_linear(int m, int n, int k, const float* x, const float* w, float* y,
   const int row_block = std::max(4, 98304 / k / 4 * 4);  // rows of x that stay in the second-level cache
   for (int i0 = 0; i0 < m; i0 += row_block) {
     const int count = std::min(row_block, m - i0);
-    parallel_for((n + kBlock - 1) / kBlock, [&](int task) {
+    auto block = [&](int task) {
       const int begin = task * kBlock, columns = std::min(kBlock, n - begin);
       // Gathered here first: writing a few columns of many far-apart rows would miss the cache each time.
       std::vector<float> local((size_t)count * kBlock);
@@ -91,7 +91,14 @@ void exact_linear(int m, int n, int k, const float* x, const float* w, float* y,
         const float* from = local.data() + (size_t)i * kBlock;
         for (int c = 0; c < columns; c++) out[c] = accumulate ? out[c] + from[c] : from[c];
       }
-    });
+    };
+    const int blocks = (n + kBlock - 1) / kBlock;
+    // Waking another thread costs more than a low-rank product of a few rows.
+    if (static_cast<double>(count) * n * k < 1.5e6) {
+      for (int task = 0; task < blocks; task++) block(task);
+    } else {
+      parallel_for(blocks, block);
+    }
   }
 }
 
