@@ -45,7 +45,7 @@ export async function hashFile(path: string): Promise<string> {
 /** SHA-256 over the names and bytes of a folder's files, hex; independent of times and order on disk. */
 export async function hashFolder(path: string): Promise<string> {
   const hash = createHash('sha256')
-  const names = (await readdir(path)).sort()
+  const names = (await readdir(path)).toSorted()
   for (const name of names) hash.update(`${name}\0${await hashFile(join(path, name))}\n`)
   return hash.digest('hex')
 }

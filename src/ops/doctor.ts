@@ -12,7 +12,12 @@ export async function doctor(upstream: string | null): Promise<Finding[]> {
 async function probeUpstream(upstream: string | null): Promise<Finding> {
   const name = 'upstream'
   if (upstream === null) {
-    return { name, found: 'none configured', ok: true, hint: '`shadow serve` needs --upstream or SHADOW_UPSTREAM.' }
+    return {
+      name,
+      found: 'none configured',
+      ok: true,
+      hint: '`shadow serve` needs --upstream or SHADOW_UPSTREAM.',
+    }
   }
   try {
     const reply = await fetch(`${upstream.replace(/\/+$/, '')}/models`, {

@@ -1,6 +1,5 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { testHome } from '../support/home.ts'
@@ -48,7 +47,8 @@ describe('commands that can not do what they are asked', () => {
     const blocker = createServer()
     await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve))
     stack.defer(() => void blocker.close())
-    const { port } = blocker.address() as AddressInfo
+    const address = blocker.address()
+    const port = typeof address === 'object' ? address?.port : undefined
     const taken = await home.shadow(['serve', '--upstream', 'http://127.0.0.1:1/v1', '--port', `${port}`])
     expect(taken.code).toBe(1)
     expect(taken.stderr).toMatch(/in use/)

@@ -55,11 +55,12 @@ export async function killInside(home: TestHome, task: string, point: KillPoint)
     'SELECT event FROM stage_events WHERE name = ? ORDER BY id DESC LIMIT 1',
   )
   try {
-    let ended = false
-    void running.finished.then(() => {
-      ended = true
-    })
-    while (!ended && !(latest.get(point.stage)?.event === 'started' && (await reached(home, task, point)))) {
+    const ended = running.finished.then(() => true)
+    const hasEnded = (): Promise<boolean> => Promise.race([ended, sleep(0, false)])
+    while (
+      !(await hasEnded()) &&
+      !(latest.get(point.stage)?.event === 'started' && (await reached(home, task, point)))
+    ) {
       await sleep(point.afterCheckpoint === true ? 20 : 0)
     }
     running.kill('SIGKILL')

@@ -32,7 +32,7 @@ export class TaskTable {
     const tasks = await this.#pipeline.tasks.list()
     this.#rules = tasks
       .filter(({ config }) => config.recognise.models.length > 0 || config.recognise.systemPrefix !== null)
-      .sort((a, b) => a.createdAt - b.createdAt)
+      .toSorted((a, b) => a.createdAt - b.createdAt)
       .map(({ name, config }) => ({ task: name, recognise: config.recognise }))
   }
 }

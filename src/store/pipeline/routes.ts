@@ -1,5 +1,5 @@
 /** Every change of a route is an event; a task's route is its latest. */
-import type { Kysely } from 'kysely'
+import type { Kysely, Selectable } from 'kysely'
 import { type Route, type RouteState, route } from '../../contract/route.ts'
 import type { PipelineSchema } from './schema.ts'
 
@@ -35,15 +35,7 @@ export class RouteRepository {
       .orderBy('id', 'desc')
       .limit(limit)
       .execute()
-    return rows.map((row) =>
-      route.parse({
-        task: row.task,
-        state: row.state,
-        version: row.version,
-        reason: row.reason,
-        changedAt: row.at,
-      }),
-    )
+    return rows.map(toRoute)
   }
 
   /** The current route of every task that has one; a task without one is answered by the frontier. */
@@ -58,14 +50,11 @@ export class RouteRepository {
           .groupBy('route_events.task'),
       )
       .execute()
-    return rows.map((row) =>
-      route.parse({
-        task: row.task,
-        state: row.state,
-        version: row.version,
-        reason: row.reason,
-        changedAt: row.at,
-      }),
-    )
+    return rows.map(toRoute)
   }
+}
+
+function toRoute(row: Selectable<PipelineSchema['route_events']>): Route {
+  const { task, state, version, reason, at } = row
+  return route.parse({ task, state, version, reason, changedAt: at })
 }
