@@ -166,7 +166,6 @@ test.each([
   '/tasks/../v1/models',
 ])('the path %s is refused', async (path) => {
   await using shadow = await startProxy()
-  const { sendRaw, chatRequest } = await import('../support/raw-http.ts')
   const reply = await sendRaw(shadow.origin, chatRequest(JSON.stringify(hi), [], path))
   expect(reply.head).toMatch(/^HTTP\/1.1 40[04]/)
   expect(shadow.standIn.seen).toEqual([])

@@ -57,6 +57,7 @@ export async function startProxy(setUp: ProxySetUp = {}) {
       await listening.close(100)
       await upstream.close()
       await store.close()
+      await store.close()
       await standIn.close()
       await rm(home, { recursive: true, force: true })
     },

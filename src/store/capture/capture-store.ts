@@ -63,6 +63,7 @@ export class CaptureStore {
   private readonly placing: Placing
   private readonly journal: Journal
   private readonly ingest: IngestThread
+  private closing: Promise<void> | null = null
 
   constructor(
     home: string,
@@ -135,7 +136,13 @@ export class CaptureStore {
     this.ingest.wake()
   }
 
-  async close(): Promise<void> {
+  /** Brings everything into the tables first. */
+  close(): Promise<void> {
+    this.closing ??= this.shutDown()
+    return this.closing
+  }
+
+  private async shutDown(): Promise<void> {
     this.releaseSnapshot()
     await this.ingest.stop()
     this.journal.close()
