@@ -70,7 +70,7 @@ async function judgeGain(): Promise<Row> {
 
 async function compare(seed: number): Promise<{ judged: number; everything: number }> {
   await using stack = new AsyncDisposableStack()
-  const workplace = await Workplace.open({
+  const options = {
     sessions: 480,
     heldOut: 160,
     fresh: 1,
@@ -78,7 +78,8 @@ async function compare(seed: number): Promise<{ judged: number; everything: numb
     upstream: null,
     seed,
     keep: false,
-  })
+  }
+  const workplace = await Workplace.open(options, new AbortController().signal)
   const frontier = stack.use(await workplace.startFrontier())
   const judge = stack.use(await workplace.startJudge())
   const proxy = stack.use(await workplace.startProxy(frontier.url))
