@@ -24,6 +24,7 @@ export const accountOutcomes: readonly Outcome[] = [
         'Can you change my contact mail to {email}?',
         'Switch the email on my account over to {email}',
         'the mail on my profile has to be {email}',
+        'My account should be switched to {email}',
       ],
       heldout: [
         'I got a new e-mail: {email}, please update my profile.',
@@ -141,7 +142,7 @@ export const accountOutcomes: readonly Outcome[] = [
   {
     name: 'close_account',
     slots: [],
-    confusedWith: 'data_export',
+    confusedWith: 'export_data',
     asked: {
       train: [
         'Please delete my account.',
@@ -169,7 +170,7 @@ export const accountOutcomes: readonly Outcome[] = [
     },
   },
   {
-    name: 'data_export',
+    name: 'export_data',
     slots: [],
     confusedWith: 'close_account',
     asked: {
@@ -188,6 +189,7 @@ export const accountOutcomes: readonly Outcome[] = [
         'I want to see all information you have on me',
         'please give me my personal data as a download',
         'Send a copy of the data you store about me',
+        'an export of my data please',
       ],
       heldout: [
         'Could I get an export of the data you hold about me?',

@@ -22,6 +22,8 @@ export const moneyOutcomes: readonly Outcome[] = [
         'Please check on the refund for {order}',
         "the refund on {order} hasn't shown up",
         'Did you refund {order} already?',
+        'I sent {order} back and have no money yet',
+        'is the money for {order} on its way back to me',
       ],
       heldout: [
         'My refund for {order} never showed up.',
@@ -180,6 +182,8 @@ export const moneyOutcomes: readonly Outcome[] = [
         'Do you accept payment in instalments?',
         'How may I pay?',
         'is it possible to pay with a credit card or only by transfer',
+        'Do you offer instalments?',
+        'can I split the payment into instalments',
       ],
       heldout: [
         'What payment options do you have?',

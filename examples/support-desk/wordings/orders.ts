@@ -200,6 +200,7 @@ export const orderOutcomes: readonly Outcome[] = [
         'there is a crack in the thing from {order}',
         'What I got in {order} is dented and broken',
         'order {order} was damaged when it reached me',
+        'broken glass in parcel {order}!',
       ],
       heldout: [
         "{order} got here today and it's broken.",
@@ -239,6 +240,8 @@ export const orderOutcomes: readonly Outcome[] = [
         'not all items of {order} were in the parcel',
         '{order} came without one of the things I paid for',
         'The rest of {order} is missing, I got just one item',
+        'the parcel {order} is incomplete',
+        'why is {order} incomplete? An item is not there',
       ],
       heldout: [
         'One item of {order} is missing.',

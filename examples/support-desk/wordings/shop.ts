@@ -22,6 +22,7 @@ export const shopOutcomes: readonly Outcome[] = [
         'I want to buy the {product}, when will you have it?',
         'Will the {product} be back soon?',
         'is there any {product} available right now',
+        "I'd buy a {product}, when is there one again?",
       ],
       heldout: [
         'Your site says the {product} is out of stock, will it be back?',
@@ -154,6 +155,8 @@ export const shopOutcomes: readonly Outcome[] = [
         'Could my subscription be paused until {date}?',
         'We are travelling, freeze my subscription until {date}',
         'please pause the box, back on {date}',
+        'hold my monthly box till {date} please',
+        "we won't be here, please hold the box until {date}",
       ],
       heldout: [
         'We are travelling, pause the monthly plan until {date}.',
