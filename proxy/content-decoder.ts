@@ -43,7 +43,9 @@ class TransformDecoder implements Decoder {
     if (this.failure !== null) throw this.failure
     // The callback comes when the chunk has gone through, so what it decodes to is known before it is sent on.
     await new Promise<void>((resolve, reject) => {
-      this.transform.write(chunk, (error) => (error == null ? resolve() : reject(error)))
+      this.transform.write(chunk, (error) =>
+        error === null || error === undefined ? resolve() : reject(error),
+      )
     })
     const { decoded } = this
     this.decoded = []

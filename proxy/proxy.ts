@@ -10,12 +10,7 @@ import { createProxyServer, type Listening, listen } from './server.ts'
 import type { TaskRules } from './task-of.ts'
 
 export type { ProxyCounts } from './context.ts'
-export {
-  createHttpUpstream,
-  type HttpUpstream,
-  type HttpUpstreamOptions,
-  type UpstreamTimeouts,
-} from './http-upstream.ts'
+export { createHttpUpstream } from './http-upstream.ts'
 export type { Listening } from './server.ts'
 export type { TaskRules } from './task-of.ts'
 

@@ -71,7 +71,7 @@ export class ReplyTap {
   private errorOf(ending: Ending, split: SplitReply | null): string | null {
     if (this.unreadable !== null) return this.unreadable
     if (this.decodingError !== null) return this.decodingError
-    if (this.assembler?.error != null) return this.assembler.error
+    if (this.assembler !== null && this.assembler.error !== null) return this.assembler.error
     if (!this.ok) return null
     if (ending === 'cut') return 'The upstream cut the reply.'
     if (this.statusOf(ending) === 'truncated') return 'The stream ended before its terminal event.'

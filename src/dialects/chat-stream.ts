@@ -44,7 +44,7 @@ export class ChatStreamAssembler implements StreamAssembler {
   reply(): Uint8Array | null {
     if (this.choices.size === 0) return null
     const choices = [...this.choices]
-      .sort(([a], [b]) => a - b)
+      .toSorted(([a], [b]) => a - b)
       .map(([index, { fields, message }]) => ({ ...fields, index, message: completed(message) }))
     return Buffer.from(JSON.stringify({ ...this.head, object: 'chat.completion', choices }))
   }

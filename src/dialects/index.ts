@@ -3,7 +3,6 @@ import { chat } from './chat.ts'
 import type { Dialect } from './dialect.ts'
 
 export type {
-  CanonicalMessage,
   CanonicalWalk,
   Dialect,
   SplitReply,

@@ -81,7 +81,7 @@ function frameOf(value: unknown): Frame | null {
   if (Array.isArray(value)) return { names: null, values: value, next: 0 }
   const entries = Object.entries(value)
     .filter(([, member]) => member !== undefined)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
   return { names: entries.map(([name]) => name), values: entries.map(([, member]) => member), next: 0 }
 }
 

@@ -14,7 +14,7 @@ const delta = (fields: object, more: object = {}) =>
 function assembled(stream: string | Buffer, cuts: number[] = []) {
   const assembler = chat.assembler()
   const bytes = Buffer.from(stream)
-  const places = [0, ...cuts.map((cut) => cut % (bytes.length + 1)).sort((a, b) => a - b), bytes.length]
+  const places = [0, ...cuts.map((cut) => cut % (bytes.length + 1)).toSorted((a, b) => a - b), bytes.length]
   for (let at = 0; at + 1 < places.length; at++) assembler.push(bytes.subarray(places[at], places[at + 1]))
   const reply = assembler.reply()
   return { assembler, reply: reply === null ? null : JSON.parse(Buffer.from(reply).toString()) }

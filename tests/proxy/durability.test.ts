@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
+import { lastUserText } from '../../src/contract/index.ts'
 import { dialects } from '../../src/dialects/index.ts'
 import { openCaptureReader, openCaptureStore } from '../../src/store/capture/index.ts'
 import { replyWith, startStandIn } from '../support/stand-in-upstream.ts'
@@ -52,7 +53,7 @@ async function askUntilDead(origin: string, client: number): Promise<string[]> {
 test('no reply that ended at the client is lost when the process is killed under load', async () => {
   await using folder = await temporaryHome()
   const { home } = folder
-  const standIn = await startStandIn(replyWith(({ messages }) => `to ${messages[0]?.content}`))
+  const standIn = await startStandIn(replyWith(({ messages }) => `to ${String(messages[0]?.content)}`))
   const finished: string[] = []
   for (let round = 0; round < 6; round++) {
     const child = fork(childFile, { env: { ...process.env, STAND_IN: standIn.baseUrl, STORE_HOME: home } })
@@ -69,7 +70,7 @@ test('no reply that ended at the client is lost when the process is killed under
   await reader.close()
   expect(finished.filter((id) => known.get(id)?.status !== 'complete')).toEqual([])
   for (const call of known.values()) {
-    const asked = call.messages[0]?.content
+    const asked = lastUserText(call.messages)
     for (const { message } of call.replies) {
       if (call.status === 'complete') expect(message.content).toBe(`to ${asked}`)
     }

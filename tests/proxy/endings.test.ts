@@ -62,7 +62,7 @@ test('an agent that leaves cancels the upstream at once, and what came is kept',
   let closedAt = 0
   await using shadow = await startProxy({
     answer: (_request, res) => {
-      streamThen(() => {})(_request, res, res.req)
+      void streamThen(() => {})(_request, res, res.req)
       res.on('close', () => {
         closedAt = performance.now()
       })

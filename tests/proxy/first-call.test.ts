@@ -4,7 +4,7 @@ import { replyWith } from '../support/stand-in-upstream.ts'
 
 test('an unmodified client gets its answer, and the call is on record', async () => {
   await using shadow = await startProxy({
-    answer: replyWith(({ messages }) => `You said ${messages.at(-1)?.content}.`),
+    answer: replyWith(({ messages }) => `You said ${String(messages.at(-1)?.content)}.`),
   })
   const { data, response } = await shadow
     .client()

@@ -28,7 +28,8 @@ test('health says what was captured', async () => {
 
 test('closing lets calls in flight end', async () => {
   await using shadow = await startProxy({
-    answer: (request, res, req) => void setTimeout(() => replyWith(() => 'late')(request, res, req), 200),
+    answer: (request, res, req) =>
+      void setTimeout(() => void replyWith(() => 'late')(request, res, req), 200),
   })
   const call = shadow.client().chat.completions.create(hi)
   await expect.poll(() => shadow.standIn.seen.length).toBe(1)

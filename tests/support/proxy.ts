@@ -4,12 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { OpenAI } from 'openai'
 import { pino } from 'pino'
-import {
-  createHttpUpstream,
-  createProxy,
-  type ProxyOptions,
-  type UpstreamTimeouts,
-} from '../../proxy/proxy.ts'
+import type { UpstreamTimeouts } from '../../proxy/http-upstream.ts'
+import { createHttpUpstream, createProxy, type ProxyOptions } from '../../proxy/proxy.ts'
 import { dialects } from '../../src/dialects/index.ts'
 import { openCaptureStore } from '../../src/store/capture/index.ts'
 import { type Answer, startStandIn } from './stand-in-upstream.ts'

@@ -3,7 +3,7 @@
  * is one in the header `x-stand-in` of every reply.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 
 export interface SeenRequest {
   method: string
@@ -47,8 +47,9 @@ export async function startStandIn(answer: Answer = replyWith(() => 'Hello!')): 
     socket.on('close', () => sockets.delete(socket))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address() as AddressInfo
-  standIn.baseUrl = `http://127.0.0.1:${address.port}/v1`
+  const address = server.address()
+  const port = typeof address === 'object' && address !== null ? address.port : 0
+  standIn.baseUrl = `http://127.0.0.1:${port}/v1`
   async function close() {
     for (const socket of sockets) socket.destroy()
     await new Promise<void>((resolve) => server.close(() => resolve()))
@@ -96,7 +97,7 @@ export function streamOf(content: string, model = 'stand-in'): string[] {
     JSON.stringify({ ...head, choices: [{ index: 0, delta, logprobs: null, finish_reason: finishReason }] })
   return [
     chunk({ role: 'assistant', content: '' }),
-    ...[...content].map((piece) => chunk({ content: piece })),
+    ...Array.from(content).map((piece) => chunk({ content: piece })),
     chunk({}, 'stop'),
     JSON.stringify({
       ...head,

@@ -3,7 +3,7 @@ import type { KeyedHash } from '../../lib/hash.ts'
 import type { CallEntry } from './call-entry.ts'
 import { cutOut, type Filling, listOf, writeHoles } from './layout.ts'
 import { hashAt, partHash } from './prompt.ts'
-import type { Statements } from './statements.ts'
+import { madeBy, type Statements } from './statements.ts'
 
 interface Node {
   readonly raw: number
@@ -21,48 +21,52 @@ export class CallTables {
 
   /** Runs inside the caller's transaction. A call that is there already changes nothing. */
   insert(call: CallEntry): void {
-    if (this.sql.callById(call.id) !== undefined) return
+    if (this.sql.callById.get(call.id) !== undefined) return
     const keyHash = Buffer.from(call.keyHash, 'hex')
-    const scope = this.sql.scope(call.task, keyHash)?.id ?? this.sql.insertScope(call.task, keyHash)
+    const scope =
+      this.sql.scope.get(call.task, keyHash)?.id ?? madeBy(this.sql.insertScope.run(call.task, keyHash))
     const session =
-      this.sql.session(call.session)?.seq ??
-      this.sql.insertSession(call.session, scope, call.task, call.label)
+      this.sql.session.get(call.session)?.seq ??
+      madeBy(this.sql.insertSession.run(call.session, scope, call.task, call.label))
     const prompt = this.insertPrompt(call)
-    const parent = call.parent === null ? undefined : this.sql.callById(call.parent.call)
-    const parentNode = call.parent === null ? undefined : this.sql.node(Buffer.from(call.parent.node, 'hex'))
+    const parent = call.parent === null ? undefined : this.sql.callById.get(call.parent.call)
+    const parentNode =
+      call.parent === null ? undefined : this.sql.node.get(Buffer.from(call.parent.node, 'hex'))
     const { timings, usage } = call
-    const seq = this.sql.insertCall({
-      id: call.id,
-      task: call.task,
-      scope,
-      session,
-      parent: parent?.seq ?? null,
-      parentNode: parent === undefined ? null : (parentNode?.id ?? null),
-      dialect: call.dialect,
-      startedAt: call.startedAt,
-      status: call.status,
-      httpStatus: call.httpStatus,
-      stream: call.stream ? 1 : 0,
-      modelAsked: call.modelAsked,
-      modelAnswered: call.modelAnswered,
-      servedBy: call.servedBy,
-      fallbackFrom: call.fallbackFrom,
-      promptTokens: usage?.prompt_tokens ?? null,
-      completionTokens: usage?.completion_tokens ?? null,
-      totalTokens: usage?.total_tokens ?? null,
-      firstByteMs: timings.firstByteMs,
-      totalMs: timings.totalMs,
-      error: call.error,
-      rawNode: prompt.raw,
-      node: prompt.canonical,
-      envelope: this.insertEnvelope(call),
-    })
+    const seq = madeBy(
+      this.sql.insertCall.run({
+        id: call.id,
+        task: call.task,
+        scope,
+        session,
+        parent: parent?.seq ?? null,
+        parentNode: parent === undefined ? null : (parentNode?.id ?? null),
+        dialect: call.dialect,
+        startedAt: call.startedAt,
+        status: call.status,
+        httpStatus: call.httpStatus,
+        stream: call.stream ? 1 : 0,
+        modelAsked: call.modelAsked,
+        modelAnswered: call.modelAnswered,
+        servedBy: call.servedBy,
+        fallbackFrom: call.fallbackFrom,
+        promptTokens: usage?.prompt_tokens ?? null,
+        completionTokens: usage?.completion_tokens ?? null,
+        totalTokens: usage?.total_tokens ?? null,
+        firstByteMs: timings.firstByteMs,
+        totalMs: timings.totalMs,
+        error: call.error,
+        rawNode: prompt.raw,
+        node: prompt.canonical,
+        envelope: this.insertEnvelope(call),
+      }),
+    )
     this.insertReplies(call, prompt, { call: seq, scope, session })
   }
 
   private insertPrompt(call: CallEntry): Node {
     const count = call.messages.length + 1
-    const known = this.sql.longestKnownPrompt({ path: call.rawPath, count })
+    const known = this.sql.longestKnownPrompt.get({ path: call.rawPath, count })
     let raw = known?.id ?? null
     let canonical = known?.node ?? null
     for (let depth = known === undefined ? 0 : known.depth + 1; depth < count; depth++) {
@@ -70,7 +74,7 @@ export class CallTables {
       canonical = this.canonicalNode(hashAt(call.canonicalPath, depth), isRoot ? null : canonical)
       const slice = depth === 0 ? call.tools : (call.messages[depth - 1] ?? null)
       const part = slice === null ? null : this.part(call.request.subarray(...slice))
-      raw = this.sql.insertRawNode(hashAt(call.rawPath, depth), raw, part, canonical, depth)
+      raw = madeBy(this.sql.insertRawNode.run(hashAt(call.rawPath, depth), raw, part, canonical, depth))
     }
     if (raw === null || canonical === null) throw new Error('A prompt has at least its root.')
     return { raw, canonical }
@@ -89,10 +93,10 @@ export class CallTables {
         filling: { kind: 'reply', place },
       })),
     )
-    this.sql.insertReplyBody(row.call, literal, writeHoles(holes))
+    this.sql.insertReplyBody.run(row.call, literal, writeHoles(holes))
     for (const [place, { index, finishReason, slice }] of call.replies.entries()) {
       const node = this.replyNode(call, prompt, place, call.reply.subarray(...slice))
-      this.sql.insertReply(
+      this.sql.insertReply.run(
         row.call,
         place,
         index,
@@ -108,23 +112,23 @@ export class CallTables {
   /** The reply's node under the prompt's. */
   private replyNode(call: CallEntry, prompt: Node, place: number, bytes: Buffer): Node {
     const name = hashAt(call.replyHashes, place * 2)
-    const known = this.sql.rawNode(name)
+    const known = this.sql.rawNode.get(name)
     if (known !== undefined) return { raw: known.id, canonical: known.node }
     const canonical = this.canonicalNode(hashAt(call.replyHashes, place * 2 + 1), prompt.canonical)
     const depth = call.messages.length + 1
-    const raw = this.sql.insertRawNode(name, prompt.raw, this.part(bytes), canonical, depth)
+    const raw = madeBy(this.sql.insertRawNode.run(name, prompt.raw, this.part(bytes), canonical, depth))
     return { raw, canonical }
   }
 
   private canonicalNode(hash: Buffer, parent: number | null): number {
-    const known = this.sql.node(hash)
+    const known = this.sql.node.get(hash)
     if (known !== undefined) return known.id
-    const depth = parent === null ? 0 : (this.sql.depthOfNode(parent)?.depth ?? 0) + 1
-    return this.sql.insertNode(hash, parent, depth)
+    const depth = parent === null ? 0 : (this.sql.depthOfNode.get(parent)?.depth ?? 0) + 1
+    return madeBy(this.sql.insertNode.run(hash, parent, depth))
   }
 
   private part(bytes: Uint8Array, hash: Buffer = partHash(this.hash, bytes)): number {
-    return this.sql.part(hash)?.id ?? this.sql.insertPart(hash, bytes)
+    return this.sql.part.get(hash)?.id ?? madeBy(this.sql.insertPart.run(hash, bytes))
   }
 
   private insertEnvelope({ request, messages, tools, large }: CallEntry): number {
@@ -143,6 +147,6 @@ export class CallTables {
     const { literal, holes } = cutOut(request, cuts)
     const text = writeHoles(holes)
     const hash = this.hash.of('envelope', String(text.length), '\0', text, literal)
-    return this.sql.envelope(hash)?.id ?? this.sql.insertEnvelope(hash, literal, text)
+    return this.sql.envelope.get(hash)?.id ?? madeBy(this.sql.insertEnvelope.run(hash, literal, text))
   }
 }

@@ -81,7 +81,7 @@ export class CaptureStore {
     const statements = prepareStatements(opened.sqlite)
     // Calls that a process that died has left in the journal are as yet in no table.
     const hasLeftovers = segmentsOf(journalFolder(home)).length > 1
-    this.prompts = new RecentPrompts(hasLeftovers ? Date.now() : (statements.lastCallAt()?.at ?? null))
+    this.prompts = new RecentPrompts(hasLeftovers ? Date.now() : (statements.lastCallAt.get()?.at ?? null))
     this.placing = new Placing(statements, hash, this.recent, this.prompts)
     this.ingest = new IngestThread(home, synchronous, {
       checkpointing: () => this.releaseSnapshot(),

@@ -18,7 +18,7 @@ export function segmentsOf(folder: string): number[] {
   return readdirSync(folder)
     .filter((name) => /^[0-9]+\.log$/.test(name))
     .map((name) => Number.parseInt(name, 10))
-    .sort((a, b) => a - b)
+    .toSorted((a, b) => a - b)
 }
 
 export function segmentPath(folder: string, number: number): string {

@@ -35,7 +35,7 @@ export function cutOut(body: Uint8Array, cuts: readonly { slice: Slice; filling:
   const holes: Hole[] = []
   let length = 0
   let end = 0
-  for (const { slice, filling } of [...cuts].sort((a, b) => a.slice.start - b.slice.start)) {
+  for (const { slice, filling } of cuts.toSorted((a, b) => a.slice.start - b.slice.start)) {
     const piece = body.subarray(end, slice.start)
     pieces.push(piece)
     length += piece.length

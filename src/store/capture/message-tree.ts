@@ -59,7 +59,7 @@ export class MessageTree {
   private path(id: number): number[] {
     const path: number[] = []
     for (let at: number | null = id; at !== null; at = this.node(at).parent) path.push(at)
-    return path.reverse()
+    return path.toReversed()
   }
 
   private node(id: number): RawNode {

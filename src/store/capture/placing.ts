@@ -63,7 +63,7 @@ export class Placing {
 
   /** Rows of scopes never change, so that each is looked up once. */
   private scope(name: string, task: string, keyHash: Buffer): Scope {
-    const row = this.scopes.get(name) ?? this.sql.scope(task, keyHash)?.id
+    const row = this.scopes.get(name) ?? this.sql.scope.get(task, keyHash)?.id
     if (row !== undefined) this.scopes.set(name, row)
     return { name, row }
   }
@@ -77,12 +77,12 @@ export class Placing {
   private parentIn(session: string, prompt: Prompt): Parent {
     const recent = this.recent.deepestReply('in session', session, prompt)
     if (recent?.depth === prompt.lastReplyDepth) return parentOf(recent)
-    const row = this.sql.session(session)?.seq
+    const row = this.sql.session.get(session)?.seq
     const path = pathOf(prompt)
     const stored =
       row === undefined || path === null
         ? undefined
-        : this.sql.deepestReplyInSession({ ...path, session: row })
+        : this.sql.deepestReplyInSession.get({ ...path, session: row })
     return this.deeper(recent, stored)?.parent ?? null
   }
 
@@ -92,7 +92,7 @@ export class Placing {
     const stored =
       recent?.depth === prompt.lastReplyDepth || scope.row === undefined || path === null
         ? undefined
-        : this.sql.deepestReplyInScope({ ...path, scope: scope.row })
+        : this.sql.deepestReplyInScope.get({ ...path, scope: scope.row })
     return this.deeper(recent, stored)
   }
 
@@ -101,7 +101,7 @@ export class Placing {
     if (recent !== undefined && (stored === undefined || recent.depth >= stored.depth)) {
       return { session: recent.call.placement.session, parent: parentOf(recent) }
     }
-    const call = stored === undefined ? undefined : this.sql.callAndSession(stored.call)
+    const call = stored === undefined ? undefined : this.sql.callAndSession.get(stored.call)
     if (stored === undefined || call === undefined) return undefined
     return { session: call.session, parent: { call: call.id, node: stored.hash } }
   }
@@ -116,8 +116,8 @@ export class Placing {
 
   private askedInTables(scope: Scope, prompt: Prompt): AskedPrompt | null {
     if (scope.row === undefined) return null
-    const node = this.sql.rawNode(prompt.rawPath.subarray(-hashBytes))
-    const row = node === undefined ? undefined : this.sql.lastCallOfPrompt(scope.row, node.id)
+    const node = this.sql.rawNode.get(prompt.rawPath.subarray(-hashBytes))
+    const row = node === undefined ? undefined : this.sql.lastCallOfPrompt.get(scope.row, node.id)
     if (row === undefined) return null
     const { parentCall, parentNode } = row
     return {

@@ -44,63 +44,59 @@ export interface AskedRow {
 export type Statements = ReturnType<typeof prepareStatements>
 
 export function prepareStatements(sqlite: SqliteDatabase.Database) {
-  const one = <Parameters extends unknown[], Row>(source: string) => {
-    const statement = sqlite.prepare<Parameters, Row>(source)
-    return (...parameters: Parameters): Row | undefined => statement.get(...parameters)
-  }
-  const insert = <Parameters extends unknown[]>(source: string) => {
-    const statement = sqlite.prepare<Parameters>(source)
-    return (...parameters: Parameters): number => Number(statement.run(...parameters).lastInsertRowid)
-  }
   return {
-    longestKnownPrompt: one<[Path], KnownNode>(`${prefixes}
+    longestKnownPrompt: sqlite.prepare<[Path], KnownNode>(`${prefixes}
       SELECT prefix.depth, known.id, known.node FROM prefix CROSS JOIN raw_nodes known
       ON known.hash = ${hashOfPrefix} LIMIT 1`),
-    deepestReplyInScope: one<[Path & { scope: number }], DeepestReply>(`${prefixes}
+    deepestReplyInScope: sqlite.prepare<[Path & { scope: number }], DeepestReply>(`${prefixes}
       SELECT prefix.depth, known.hash,
         (SELECT max(call) FROM call_replies WHERE scope = @scope AND node = known.id) AS call
       FROM prefix CROSS JOIN nodes known ON known.hash = ${hashOfPrefix} WHERE call IS NOT NULL LIMIT 1`),
-    deepestReplyInSession: one<[Path & { session: number }], DeepestReply>(`${prefixes}
+    deepestReplyInSession: sqlite.prepare<[Path & { session: number }], DeepestReply>(`${prefixes}
       SELECT prefix.depth, known.hash,
         (SELECT max(call) FROM call_replies WHERE session = @session AND node = known.id) AS call
       FROM prefix CROSS JOIN nodes known ON known.hash = ${hashOfPrefix} WHERE call IS NOT NULL LIMIT 1`),
-    callAndSession: one<[number], { id: string; session: string }>(
+    callAndSession: sqlite.prepare<[number], { id: string; session: string }>(
       `SELECT calls.id, sessions.id AS session FROM calls JOIN sessions ON sessions.seq = calls.session
        WHERE calls.seq = ?`,
     ),
-    lastCallAt: one<[], { at: number | null }>(
+    lastCallAt: sqlite.prepare<[], { at: number | null }>(
       'SELECT max(started_at) AS at FROM (SELECT started_at FROM calls ORDER BY seq DESC LIMIT 1000)',
     ),
-    callById: one<[string], { seq: number }>('SELECT seq FROM calls WHERE id = ?'),
-    lastCallOfPrompt: one<[number, number], AskedRow>(
+    callById: sqlite.prepare<[string], { seq: number }>('SELECT seq FROM calls WHERE id = ?'),
+    lastCallOfPrompt: sqlite.prepare<[number, number], AskedRow>(
       `SELECT calls.id, sessions.id AS session, calls.started_at AS startedAt, parents.id AS parentCall,
          nodes.hash AS parentNode, EXISTS (SELECT 1 FROM calls later WHERE later.parent = calls.seq) AS isContinued
        FROM calls JOIN sessions ON sessions.seq = calls.session
        LEFT JOIN calls parents ON parents.seq = calls.parent LEFT JOIN nodes ON nodes.id = calls.parent_node
        WHERE calls.scope = ? AND calls.raw_node = ? ORDER BY calls.seq DESC LIMIT 1`,
     ),
-    scope: one<[string, Buffer], { id: number }>('SELECT id FROM scopes WHERE task = ? AND key_hash = ?'),
-    session: one<[string], { seq: number }>('SELECT seq FROM sessions WHERE id = ?'),
-    part: one<[Buffer], { id: number }>('SELECT id FROM parts WHERE hash = ?'),
-    node: one<[Buffer], { id: number }>('SELECT id FROM nodes WHERE hash = ?'),
-    rawNode: one<[Buffer], { id: number; node: number }>('SELECT id, node FROM raw_nodes WHERE hash = ?'),
-    envelope: one<[Buffer], { id: number }>('SELECT id FROM envelopes WHERE hash = ?'),
-    depthOfNode: one<[number], { depth: number }>('SELECT depth FROM nodes WHERE id = ?'),
-    insertScope: insert<[string, Buffer]>('INSERT INTO scopes (task, key_hash) VALUES (?, ?)'),
-    insertSession: insert<[string, number, string, string | null]>(
+    scope: sqlite.prepare<[string, Buffer], { id: number }>(
+      'SELECT id FROM scopes WHERE task = ? AND key_hash = ?',
+    ),
+    session: sqlite.prepare<[string], { seq: number }>('SELECT seq FROM sessions WHERE id = ?'),
+    part: sqlite.prepare<[Buffer], { id: number }>('SELECT id FROM parts WHERE hash = ?'),
+    node: sqlite.prepare<[Buffer], { id: number }>('SELECT id FROM nodes WHERE hash = ?'),
+    rawNode: sqlite.prepare<[Buffer], { id: number; node: number }>(
+      'SELECT id, node FROM raw_nodes WHERE hash = ?',
+    ),
+    envelope: sqlite.prepare<[Buffer], { id: number }>('SELECT id FROM envelopes WHERE hash = ?'),
+    depthOfNode: sqlite.prepare<[number], { depth: number }>('SELECT depth FROM nodes WHERE id = ?'),
+    insertScope: sqlite.prepare<[string, Buffer]>('INSERT INTO scopes (task, key_hash) VALUES (?, ?)'),
+    insertSession: sqlite.prepare<[string, number, string, string | null]>(
       'INSERT INTO sessions (id, scope, task, label) VALUES (?, ?, ?, ?)',
     ),
-    insertPart: insert<[Buffer, Uint8Array]>('INSERT INTO parts (hash, bytes) VALUES (?, ?)'),
-    insertNode: insert<[Buffer, number | null, number]>(
+    insertPart: sqlite.prepare<[Buffer, Uint8Array]>('INSERT INTO parts (hash, bytes) VALUES (?, ?)'),
+    insertNode: sqlite.prepare<[Buffer, number | null, number]>(
       'INSERT INTO nodes (hash, parent, depth) VALUES (?, ?, ?)',
     ),
-    insertRawNode: insert<[Buffer, number | null, number | null, number, number]>(
+    insertRawNode: sqlite.prepare<[Buffer, number | null, number | null, number, number]>(
       'INSERT INTO raw_nodes (hash, parent, part, node, depth) VALUES (?, ?, ?, ?, ?)',
     ),
-    insertEnvelope: insert<[Buffer, Uint8Array, string]>(
+    insertEnvelope: sqlite.prepare<[Buffer, Uint8Array, string]>(
       'INSERT INTO envelopes (hash, literal, holes) VALUES (?, ?, ?)',
     ),
-    insertCall: insert<[Record<string, string | number | null>]>(
+    insertCall: sqlite.prepare<[Record<string, string | number | null>]>(
       `INSERT INTO calls (id, task, scope, session, parent, parent_node, dialect, started_at, status, http_status, stream,
          model_asked, model_answered, served_by, fallback_from, prompt_tokens, completion_tokens, total_tokens,
          first_byte_ms, total_ms, error, raw_node, node, envelope)
@@ -108,12 +104,17 @@ export function prepareStatements(sqlite: SqliteDatabase.Database) {
          @modelAsked, @modelAnswered, @servedBy, @fallbackFrom, @promptTokens, @completionTokens, @totalTokens,
          @firstByteMs, @totalMs, @error, @rawNode, @node, @envelope)`,
     ),
-    insertReply: insert<[number, number, number, number, number, string | null, number, number]>(
+    insertReply: sqlite.prepare<[number, number, number, number, number, string | null, number, number]>(
       `INSERT INTO call_replies (call, place, choice, raw_node, node, finish_reason, scope, session)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
-    insertReplyBody: insert<[number, Uint8Array, string]>(
+    insertReplyBody: sqlite.prepare<[number, Uint8Array, string]>(
       'INSERT INTO reply_bodies (call, literal, holes) VALUES (?, ?, ?)',
     ),
   }
+}
+
+/** The row that an insert made. */
+export function madeBy({ lastInsertRowid }: SqliteDatabase.RunResult): number {
+  return Number(lastInsertRowid)
 }

@@ -7,7 +7,7 @@ interface Turn {
 }
 
 /**
- * The trajectories of one session's calls: one for every reply that nothing in the session continues, from
+ * The trajectories of calls, session by session: one for every reply that nothing in its session continues, from
  * its first message to that reply, first captured first. A chat of n calls is one trajectory; a prompt asked
  * again with another answer, or a conversation that goes on in two ways, is two. Equal replies to equal
  * prompts are one leaf, as they are one node.
@@ -25,16 +25,22 @@ export function trajectoriesOf(calls: readonly CapturedCall[]): Trajectory[] {
       turns.push({ call: parent, reply })
       at = parent
     }
-    return turns.reverse()
+    return turns.toReversed()
   }
   for (const call of calls) {
     const before = turnsBefore(call)
-    for (const { reply } of before) continued.add(reply.node)
+    for (const { reply } of before) continued.add(leafOf(call, reply))
     for (const reply of call.replies) {
-      if (!chains.has(reply.node)) chains.set(reply.node, [...before, { call, reply }])
+      const leaf = leafOf(call, reply)
+      if (!chains.has(leaf)) chains.set(leaf, [...before, { call, reply }])
     }
   }
-  return [...chains].flatMap(([leaf, turns]) => (continued.has(leaf) ? [] : [trajectoryOf(leaf, turns)]))
+  return [...chains].flatMap(([leaf, turns]) => (continued.has(leaf) ? [] : [trajectoryOf(turns)]))
+}
+
+/** What a trajectory is known by. */
+function leafOf(call: CapturedCall, reply: CallReply): string {
+  return `${call.session}\0${reply.node}`
 }
 
 /** Of several choices, the one that the later prompt goes on from. */
@@ -44,12 +50,12 @@ function replyContinuedBy(parent: CapturedCall, later: CapturedCall): CallReply 
   return found
 }
 
-function trajectoryOf(leaf: string, turns: readonly Turn[]): Trajectory {
+function trajectoryOf(turns: readonly Turn[]): Trajectory {
   const last = turns.at(-1)
   if (last === undefined) throw new Error('A trajectory has a turn.')
   return {
     session: last.call.session,
-    leaf,
+    leaf: last.reply.node,
     messages: [...last.call.messages, last.reply.message],
     tools: last.call.tools,
     turns: turns.map(

@@ -1,0 +1,98 @@
+/** A real store in a folder of its own, and calls recorded in it without a proxy in between. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { chat, dialects } from '../../src/dialects/index.ts'
+import { sliceOf } from '../../src/lib/json-slices.ts'
+import { type CaptureStore, openCaptureStore, type PromptMessage } from '../../src/store/capture/index.ts'
+
+export async function temporaryHome() {
+  const home = await mkdtemp(join(tmpdir(), 'shadow-store-'))
+  return { home, [Symbol.asyncDispose]: () => rm(home, { recursive: true, force: true }) }
+}
+
+export async function startStore() {
+  const folder = await temporaryHome()
+  const store = await openCaptureStore(folder.home, dialects)
+  return {
+    home: folder.home,
+    store,
+    reader: store.reader,
+    async [Symbol.asyncDispose]() {
+      await store.close()
+      await folder[Symbol.asyncDispose]()
+    },
+  }
+}
+
+export interface RecordedCall {
+  messages: unknown[]
+  replies: unknown[]
+  session?: string
+  credential?: string
+  task?: string
+  tools?: unknown[]
+  at?: number
+}
+
+let lastId = 0
+
+/** Records one complete call, and returns its id and where it was placed. */
+export async function recordCall(store: CaptureStore, call: RecordedCall) {
+  const id = String(++lastId).padStart(26, '0')
+  const { messages, replies, tools, at = Date.now() } = call
+  const body = Buffer.from(
+    JSON.stringify({ model: 'm', messages, ...(tools === undefined ? {} : { tools }) }),
+  )
+  const reply = Buffer.from(
+    JSON.stringify({ choices: replies.map((message, index) => ({ index, message, finish_reason: 'stop' })) }),
+  )
+  const split = chat.splitRequest(body)
+  const walk = chat.walk()
+  const toMessage = (bytes: Uint8Array, on = walk): PromptMessage => {
+    const { text, ...place } = on.message(bytes)
+    return { bytes, canonicalText: text, ...place }
+  }
+  const toolBytes = split.tools === null ? null : sliceOf(body, split.tools)
+  const prompt = store.prompt({
+    dialect: 'chat',
+    tools: toolBytes,
+    canonicalTools: () => chat.canonicalTools(toolBytes),
+    messages: split.messages.map((slice) => toMessage(sliceOf(body, slice))),
+  })
+  const placement = store.place({
+    callId: id,
+    task: call.task ?? 'default',
+    credential: call.credential ?? null,
+    sessionHeader: call.session ?? null,
+    prompt,
+    at,
+  })
+  await store.record({
+    id,
+    placement,
+    prompt,
+    request: { body, messages: split.messages, tools: split.tools, others: split.others },
+    reply: {
+      body: reply,
+      choices: (chat.splitReply(reply)?.choices ?? []).map(({ index, message, finishReason }) => ({
+        index,
+        slice: message,
+        finishReason,
+        message: toMessage(sliceOf(reply, message), walk.fork()),
+      })),
+    },
+    startedAt: at,
+    status: 'complete',
+    httpStatus: 200,
+    stream: false,
+    modelAsked: 'm',
+    modelAnswered: null,
+    servedBy: 'frontier',
+    fallbackFrom: null,
+    usage: null,
+    timings: { firstByteMs: 1, totalMs: 2 },
+    error: null,
+  })
+  return { id, body, reply, session: placement.session, parent: placement.parent?.call ?? null }
+}
