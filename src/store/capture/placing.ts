@@ -29,6 +29,9 @@ interface Continued {
 }
 
 interface Scope {
+  task: string
+  keyHash: Buffer
+  /** Both as one word. */
   name: string
   /** Its row; undefined before its first call is in the tables. */
   row: number | undefined
@@ -56,16 +59,17 @@ export class Placing {
       const session = this.sessionNamed(task, keyHash, sessionHeader)
       return { ...base, session, parent: this.parentIn(session, question.prompt) }
     }
-    const scope = this.scope(scopeOf(base), task, keyHash)
+    const scope = this.scope(task, keyHash)
     const continued = this.continued(scope, question.prompt) ?? this.askedBefore(scope, question)
     return { ...base, ...(continued ?? { session: callId, parent: null }) }
   }
 
   /** Rows of scopes never change, so that each is looked up once. */
-  private scope(name: string, task: string, keyHash: Buffer): Scope {
+  private scope(task: string, keyHash: Buffer): Scope {
+    const name = scopeOf({ task, keyHash })
     const row = this.scopes.get(name) ?? this.sql.scope.get(task, keyHash)?.id
     if (row !== undefined) this.scopes.set(name, row)
-    return { name, row }
+    return { task, keyHash, name, row }
   }
 
   /** Made from the header, so that calls that arrive together agree on it before either is on record. */
@@ -75,7 +79,7 @@ export class Placing {
   }
 
   private parentIn(session: string, prompt: Prompt): Parent {
-    const recent = this.recent.deepestReply('in session', session, prompt)
+    const recent = this.recent.deepestReply(prompt, (placement) => placement.session === session)
     if (recent?.depth === prompt.lastReplyDepth) return parentOf(recent)
     const row = this.sql.session.get(session)?.seq
     const path = pathOf(prompt)
@@ -87,7 +91,10 @@ export class Placing {
   }
 
   private continued(scope: Scope, prompt: Prompt) {
-    const recent = this.recent.deepestReply('in scope', scope.name, prompt)
+    const recent = this.recent.deepestReply(
+      prompt,
+      ({ task, keyHash }) => task === scope.task && keyHash.equals(scope.keyHash),
+    )
     const path = pathOf(prompt)
     const stored =
       recent?.depth === prompt.lastReplyDepth || scope.row === undefined || path === null

@@ -19,51 +19,52 @@ export interface RecentReply {
 }
 
 interface Entry extends RecentCall {
-  readonly names: readonly string[]
+  readonly replyNodes: readonly string[]
 }
 
 export class RecentCalls {
   private readonly queue: Entry[] = []
-  /** The latest call by what it can be found by. */
-  private readonly byName = new Map<string, Entry>()
+  /** Calls by the canonical nodes of their replies, the latest last. */
+  private readonly byReply = new Map<string, Entry[]>()
 
   add({ id, placement }: CallRecord, replyNodes: readonly Buffer[]): void {
-    const scope = scopeOf(placement)
-    const names: string[] = []
-    for (const node of replyNodes) {
-      names.push(nameOf('in scope', scope, node), nameOf('in session', placement.session, node))
-    }
-    if (placement.parent !== null) names.push(`continued ${placement.parent.call}`)
-    const entry = { id, placement, names }
+    const entry = { id, placement, replyNodes: replyNodes.map(nameOf) }
     this.queue.push(entry)
-    for (const name of names) this.byName.set(name, entry)
+    for (const node of entry.replyNodes) {
+      const known = this.byReply.get(node)
+      if (known === undefined) this.byReply.set(node, [entry])
+      else known.push(entry)
+    }
   }
 
   /** The tables hold everything up to this call. */
   forgetUpTo(id: string): void {
     const count = this.queue.findIndex((entry) => entry.id === id) + 1
     for (const entry of this.queue.splice(0, count)) {
-      for (const name of entry.names) if (this.byName.get(name) === entry) this.byName.delete(name)
+      for (const node of entry.replyNodes) {
+        const others = this.byReply.get(node)?.filter((each) => each !== entry) ?? []
+        if (others.length === 0) this.byReply.delete(node)
+        else this.byReply.set(node, others)
+      }
     }
   }
 
-  /** The latest call whose reply is the deepest on a canonical path. */
+  /** Of the calls that `isWanted` accepts the one whose reply is the deepest on a canonical path, the latest of several. */
   deepestReply(
-    kind: 'in scope' | 'in session',
-    where: string,
     { canonicalPath, lastReplyDepth }: Prompt,
+    isWanted: (placement: Placement) => boolean,
   ): RecentReply | undefined {
     if (this.queue.length === 0) return undefined
     for (let depth = lastReplyDepth ?? 0; depth > 0; depth--) {
       const node = hashAt(canonicalPath, depth)
-      const call = this.byName.get(nameOf(kind, where, node))
+      const call = this.byReply.get(nameOf(node))?.findLast(({ placement }) => isWanted(placement))
       if (call !== undefined) return { depth, node, call }
     }
     return undefined
   }
 
   hasContinued(id: string): boolean {
-    return this.byName.has(`continued ${id}`)
+    return this.queue.some(({ placement }) => placement.parent?.call === id)
   }
 }
 
@@ -72,6 +73,6 @@ export function scopeOf({ task, keyHash }: Pick<Placement, 'task' | 'keyHash'>):
   return `${task}\0${keyHash.toString('latin1')}`
 }
 
-function nameOf(kind: string, where: string, hash: Buffer): string {
-  return `${kind}\0${hash.toString('latin1')}${where}`
+function nameOf(hash: Buffer): string {
+  return hash.toString('latin1')
 }
