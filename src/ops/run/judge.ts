@@ -51,7 +51,7 @@ export async function judge(
       }
     },
     facts: (output) => ({
-      judge: output.judge,
+      'judge model': output.judge,
       verdicts: output.verdicts,
       'judge calls': output.calls,
       ...(output.cached === 0 ? {} : { 'known already': output.cached }),
