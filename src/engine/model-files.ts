@@ -60,6 +60,7 @@ export async function saveLora(folder: string, adapter: LoraAdapter, baseModel: 
       lora_alpha,
       lora_dropout,
       use_rslora: false,
+      use_dora: false,
       target_modules: [...modules].toSorted(),
       base_model_name_or_path: baseModel,
     },
@@ -73,8 +74,14 @@ export async function saveLora(folder: string, adapter: LoraAdapter, baseModel: 
  */
 export function loadLora(model: CausalLM, folder: string): LoraAdapter {
   const { config, tensors } = loadAdapter(folder)
-  if (config.use_rslora) {
-    throw new ShadowError('invalid_file', `${folder}: adapter_config.json: use_rslora is not supported yet.`)
+  const patterns = Object.keys({ ...config.rank_pattern, ...config.alpha_pattern })
+  if (config.use_rslora || config.use_dora || patterns.length > 0) {
+    const field = config.use_rslora
+      ? 'use_rslora'
+      : config.use_dora
+        ? 'use_dora'
+        : 'rank_pattern or alpha_pattern'
+    throw new ShadowError('invalid_file', `${folder}: adapter_config.json: ${field} is not supported yet.`)
   }
   const modules = new Set([...tensors.keys()].map((name) => name.split('.').at(-3) ?? name))
   return LoraAdapter.fromTensors(

@@ -22,6 +22,7 @@ const own: LoraAdapter = {
     lora_alpha: 8,
     lora_dropout: 0,
     use_rslora: false,
+    use_dora: false,
     target_modules: ['q_proj'],
   },
   tensors: new Map([
@@ -97,9 +98,25 @@ describe('a folder that nobody should trust', () => {
     ['another method', (at) => edit(at, { peft_type: 'IA3' }), 'invalid_file', /peft_type/],
     ['a rank of zero', (at) => edit(at, { r: 0 }), 'invalid_file', /✖.*\n.*r/],
     ['another rank', (at) => edit(at, { r: 4 }), 'invalid_file', /the rank is 4/],
-    ['DoRA', (at) => edit(at, { use_dora: true }), 'invalid_file', /use_dora: true is not supported/],
+    [
+      'DoRA without its norms',
+      (at) => edit(at, { use_dora: true }),
+      'invalid_file',
+      /has no .*magnitude_vector/,
+    ],
     ['trained biases', (at) => edit(at, { bias: 'all' }), 'invalid_file', /bias: "all" is not supported/],
-    ['ranks by pattern', (at) => edit(at, { rank_pattern: { q_proj: 4 } }), 'invalid_file', /rank_pattern/],
+    [
+      'a rank by pattern that is another',
+      (at) => edit(at, { rank_pattern: { q_proj: 4 } }),
+      'invalid_file',
+      /q_proj.*the rank is 4/,
+    ],
+    [
+      'a pattern that is a program',
+      (at) => edit(at, { rank_pattern: { '(a+)+$': 4 } }),
+      'invalid_file',
+      /rank_pattern/,
+    ],
     ['tensors cut short', (at) => cut(join(at, tensors)), 'invalid_file', /truncated/],
   ]
   test.each(cases)('%s is refused with file and field', (_name, damage, code, problem) => {

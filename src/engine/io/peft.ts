@@ -15,6 +15,14 @@ const tensorFile = 'adapter_model.safetensors'
 const prefix = 'base_model.model.'
 const suffixA = '.lora_A.weight'
 const suffixB = '.lora_B.weight'
+/** DoRA's row norms (out). */
+const suffixMagnitude = '.lora_magnitude_vector'
+
+/** Layers by name or by the end of their name; `^` before a name allows nothing in front of it. */
+const pattern = z.record(
+  z.string().regex(/^\^?[\w.-]+$/, 'regular expressions are not supported'),
+  z.number().positive(),
+)
 
 /**
  * The fields of `adapter_config.json` that this engine honours. Others are kept as they came; those that
@@ -30,13 +38,21 @@ const loraConfig = z.looseObject({
   use_rslora: z.boolean().default(false),
   /** Module names (or a pattern); informative when loading, since the tensors name their modules. */
   target_modules: z.union([z.array(z.string()), z.string()]),
+  /** Ranks and alphas of layers that differ from `r` and `lora_alpha`. */
+  rank_pattern: pattern.nullish(),
+  alpha_pattern: pattern.nullish(),
+  /** DoRA (arXiv 2402.09353): rows of the sum are scaled to the length in `lora_magnitude_vector`. */
+  use_dora: z.boolean().default(false),
   base_model_name_or_path: z.string().nullish(),
 })
 export type LoraConfig = z.infer<typeof loraConfig>
 
 export interface LoraAdapter {
   readonly config: LoraConfig
-  /** By module name and `.lora_A.weight` or `.lora_B.weight`; always in pairs. */
+  /**
+   * By module name and `.lora_A.weight` or `.lora_B.weight`, always in pairs; with DoRA also
+   * `.lora_magnitude_vector`.
+   */
   readonly tensors: ReadonlyMap<string, TensorData>
 }
 
@@ -61,7 +77,6 @@ const plainFields = {
 const refusedFields: Readonly<Record<string, readonly unknown[]>> = {
   bias: ['none'],
   fan_in_fan_out: [false],
-  use_dora: [false],
   use_qalora: [false],
   use_bdlora: [false, null],
   lora_bias: [false],
@@ -75,9 +90,50 @@ const refusedFields: Readonly<Record<string, readonly unknown[]>> = {
   monteclora_config: [null],
 }
 
-/** The factor on B·A·x: α/r, or α/√r with `use_rslora`. */
-export function loraScale({ lora_alpha, r, use_rslora }: LoraConfig): number {
-  return lora_alpha / (use_rslora ? Math.sqrt(r) : r)
+/** The rank of one module, by PEFT's rule: the first entry of `rank_pattern` that its name ends with. */
+export function loraRank({ r, rank_pattern }: LoraConfig, module: string): number {
+  return patternValue(rank_pattern, module) ?? r
+}
+
+/** The factor on B·A·x of one module: α/r, or α/√r with `use_rslora`. */
+export function loraScale(config: LoraConfig, module = ''): number {
+  const r = loraRank(config, module)
+  const alpha = patternValue(config.alpha_pattern, module) ?? config.lora_alpha
+  return alpha / (config.use_rslora ? Math.sqrt(r) : r)
+}
+
+function patternValue(
+  values: z.infer<typeof pattern> | null | undefined,
+  module: string,
+): number | undefined {
+  const key = Object.keys(values ?? {}).find(
+    (name) => module === name.replace(/^\^/, '') || (!name.startsWith('^') && module.endsWith(`.${name}`)),
+  )
+  return key === undefined ? undefined : values?.[key]
+}
+
+/** One adapted layer of an adapter file. */
+export interface LoraModule {
+  readonly module: string
+  /** (r, in) */
+  readonly a: TensorData
+  /** (out, r) */
+  readonly b: TensorData
+  /** The factor on B·A. */
+  readonly scale: number
+  /** DoRA's row norms, (out). */
+  readonly magnitude: TensorData | undefined
+}
+
+/** The adapter layer by layer, in the order of its tensors. */
+export function loraModules({ config, tensors }: LoraAdapter): LoraModule[] {
+  return [...tensors].flatMap(([name, a]) => {
+    const module = name.endsWith(suffixA) ? name.slice(0, -suffixA.length) : undefined
+    const b = module === undefined ? undefined : tensors.get(module + suffixB)
+    if (module === undefined || b === undefined) return []
+    const magnitude = tensors.get(module + suffixMagnitude)
+    return [{ module, a, b, scale: loraScale(config, module), magnitude }]
+  })
 }
 
 /**
@@ -137,11 +193,6 @@ function loadConfig(path: string): LoraConfig {
   for (const [field, harmless] of Object.entries(refusedFields))
     if (field in parsed.data && !harmless.includes(parsed.data[field]))
       throw invalid(path, field, `${JSON.stringify(parsed.data[field])} is not supported`)
-  for (const field of ['rank_pattern', 'alpha_pattern']) {
-    const pattern = parsed.data[field] ?? {}
-    if (typeof pattern !== 'object' || Object.keys(pattern).length > 0)
-      throw invalid(path, field, 'patterns are not supported')
-  }
   return parsed.data
 }
 
@@ -149,14 +200,22 @@ function loadConfig(path: string): LoraConfig {
 function pairProblem({ config, tensors }: LoraAdapter): string | undefined {
   if (tensors.size === 0) return 'it has no tensors'
   for (const [name, { shape, data }] of tensors) {
-    const isA = name.endsWith(suffixA)
-    if (!isA && !name.endsWith(suffixB)) return `${name} is neither lora_A nor lora_B`
-    const partner = isA ? name.replace(suffixA, suffixB) : name.replace(suffixB, suffixA)
-    if (!tensors.has(partner)) return `${name} has no ${partner}`
-    const [rows = 0, columns = 0, ...more] = shape
-    if (more.length > 0 || data.length !== rows * columns) return `${name} is not a matrix of its shape`
-    if ((isA ? rows : columns) !== config.r)
-      return `${name} is ${shape.join('×')}, but the rank is ${config.r}`
+    const suffix = [suffixA, suffixB, suffixMagnitude].find((end) => name.endsWith(end))
+    if (suffix === undefined) return `${name} is neither lora_A nor lora_B`
+    const module = name.slice(0, -suffix.length)
+    const isMagnitude = suffix === suffixMagnitude
+    if (isMagnitude && !config.use_dora) return `${name} belongs to DoRA, but use_dora is false`
+    const needed = [suffixA, suffixB, ...(config.use_dora ? [suffixMagnitude] : [])]
+    const missing = needed.find((end) => !tensors.has(module + end))
+    if (missing !== undefined) return `${name} has no ${module}${missing}`
+    const elements = shape.reduce((product, size) => product * size, 1)
+    if (shape.length !== (isMagnitude ? 1 : 2) || data.length !== elements)
+      return `${name} is not a ${isMagnitude ? 'vector' : 'matrix'} of its shape`
+    const rank = loraRank(config, module)
+    if (!isMagnitude && shape[suffix === suffixA ? 0 : 1] !== rank)
+      return `${name} is ${shape.join('×')}, but the rank is ${rank}`
+    const rows = tensors.get(module + suffixB)?.shape[0]
+    if (isMagnitude && shape[0] !== rows) return `${name} has ${shape[0]} entries for ${rows} rows`
   }
   return undefined
 }
