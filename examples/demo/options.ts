@@ -19,7 +19,7 @@ export interface DemoOptions {
 
 export const usage = `npm run demo -- [options]
   --steps N       train only N steps (5 shows an under-trained model being refused)
-  --sessions N    support sessions to capture (480)
+  --sessions N    support sessions to capture (600)
   --held-out N    of them, newest: never trained on, only measured on (160)
   --fresh N       sessions after the takeover (60)
   --upstream URL  a real frontier instead of the stand-in; needs OPENAI_API_KEY, takes OPENAI_MODEL
@@ -33,7 +33,7 @@ export function parseOptions(args: readonly string[]): DemoOptions | null {
     args: [...args],
     options: {
       steps: { type: 'string' },
-      sessions: { type: 'string', default: '480' },
+      sessions: { type: 'string', default: '600' },
       'held-out': { type: 'string', default: '160' },
       fresh: { type: 'string', default: '60' },
       upstream: { type: 'string' },

@@ -184,7 +184,7 @@ describe('the children', () => {
 describe('the options', () => {
   it('have the defaults of a whole demo', () => {
     expect(parseOptions([])).toEqual({
-      sessions: 480,
+      sessions: 600,
       heldOut: 160,
       fresh: 60,
       steps: null,

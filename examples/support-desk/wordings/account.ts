@@ -25,6 +25,7 @@ export const accountOutcomes: readonly Outcome[] = [
         'Switch the email on my account over to {email}',
         'the mail on my profile has to be {email}',
         'My account should be switched to {email}',
+        'I want my account switched over to {email}',
       ],
       heldout: [
         'I got a new e-mail: {email}, please update my profile.',
@@ -69,6 +70,7 @@ export const accountOutcomes: readonly Outcome[] = [
         'No promotions to {email} any longer',
         'stop the promotions you send to {email}',
         'I want no more ads, remove {email} please',
+        '{email} gets your promotions all the time, stop them',
       ],
       heldout: [
         'Unsubscribe me, {email} gets too many ads.',

@@ -19,6 +19,10 @@ export const corrections: Pools = {
     'Correction: {value}',
     'Make that {value}.',
     'sorry, {value} is the right one',
+    'The first one was wrong, take {value}.',
+    'I sent you the wrong one. Use {value}.',
+    'not that one, {value} please',
+    'I was mistaken, {value} is what I need',
   ],
   heldout: [
     'Actually it should be {value}, sorry.',

@@ -151,6 +151,7 @@ export const moneyOutcomes: readonly Outcome[] = [
         "I'm in {city}, is delivery free?",
         'tell me what shipping to {city} costs',
         'Cost of sending something to {city}?',
+        "how much for postage if I'm in {city}?",
       ],
       heldout: [
         "What's the shipping fee to {city}?",

@@ -45,6 +45,8 @@ export const orderOutcomes: readonly Outcome[] = [
         'By the way, where is that parcel?',
         'Where is it now?',
         'please track that one for me',
+        'and where is that one by now?',
+        'where did it go?',
       ],
       heldout: ['Where is it at the moment?', 'could you track that one too'],
       fresh: ['and where has it got to?'],

@@ -95,6 +95,7 @@ export const shopOutcomes: readonly Outcome[] = [
         'handbook for the {product} please',
         'user guide for a {product}, as PDF if possible',
         'the manual of my {product} is lost',
+        'It is hard to set up the {product}, where are the instructions?',
       ],
       heldout: [
         "I can't find the manual of my {product}.",
