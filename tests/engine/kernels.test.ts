@@ -239,7 +239,7 @@ describe('attention', () => {
     expectDerivative(
       ([qkv]) => {
         if (qkv === undefined) throw new Error('one input')
-        return fused.attention(qkv, Int32Array.from(segments), heads)
+        return fused.attention(qkv, { segments: Int32Array.from(segments) }, heads)
       },
       ([qkv = new Float64Array()]) => attend(qkv, segments, heads),
       [random([tokens, (heads.query + 2 * heads.key) * heads.dim], 5)],
@@ -251,7 +251,7 @@ describe('attention', () => {
     for (const length of [63, 64, 65, 131]) {
       const kernel = ([qkv]: Tensor[]): Tensor => {
         if (qkv === undefined) throw new Error('one input')
-        return fused.attention(qkv, Int32Array.of(0, length), heads)
+        return fused.attention(qkv, { segments: Int32Array.of(0, length) }, heads)
       }
       const plain = ([qkv]: Tensor[]): Tensor => {
         if (qkv === undefined) throw new Error('one input')
@@ -290,15 +290,61 @@ describe('attention', () => {
     }
   })
 
+  test.each([
+    ['all of the path', 0],
+    ['a window of three tokens', 3],
+  ])('a tree seen by its paths, %s: value and gradient', (_, window) => {
+    // Runs 0–3, 4–5 under 0, 6 under 1, 7–9 under 0, and a second root 10–11.
+    const runs = { segments: Int32Array.of(0, 4, 6, 7, 10, 12), parents: Int32Array.of(-1, 0, 1, 0, -1) }
+    const paths = [
+      [0, 1, 2, 3, 4, 5, 6],
+      [0, 1, 2, 3, 7, 8, 9],
+      [10, 11],
+    ]
+    const heads = { query: 4, key: 2, dim: 16, ...(window === 0 ? {} : { window }) }
+    const columns = 8 * heads.dim
+    const tree = ([qkv]: Tensor[]): Tensor => {
+      if (qkv === undefined) throw new Error('one input')
+      return fused.attention(qkv, runs, heads)
+    }
+    const plain = ([qkv]: Tensor[]): Tensor => {
+      if (qkv === undefined) throw new Error('one input')
+      const alone = paths.map((path) =>
+        fused.attention(
+          ops.take(qkv, runtime.fromInt32(Int32Array.from(path))),
+          { segments: Int32Array.of(0, path.length) },
+          heads,
+        ),
+      )
+      const [first, second, third] = alone
+      if (first === undefined || second === undefined || third === undefined) throw new Error('three paths')
+      const width = heads.query * heads.dim
+      return ops.concatenate([first, ops.slice(second, [4, 0], [7, width]), third], 0)
+    }
+    expectSame(tree, plain, [random([12, columns], 6)])
+  })
+
+  test('runs that do not come depth-first are refused', () => {
+    const heads = { query: 1, key: 1, dim: 4 }
+    const qkv = random([3, 12], 1)
+    for (const parents of [Int32Array.of(0, -1, -1), Int32Array.of(-1, -1, 0), Int32Array.of(-1)])
+      expect(() => fused.attention(qkv, { segments: Int32Array.of(0, 1, 2, 3), parents }, heads)).toThrow(
+        'attention',
+      )
+  })
+
   test('scores of ±1e4 stay finite', () => {
     const heads = { query: 1, key: 1, dim: 4 }
     const qkv = runtime.fromFloat32(
       Float32Array.from({ length: 60 }, (_, i) => (i % 2 === 0 ? 100 : -100)),
       [5, 12],
     )
-    expect(fused.attention(qkv, Int32Array.of(0, 5), heads).toFloat32Array().every(Number.isFinite)).toBe(
-      true,
-    )
+    expect(
+      fused
+        .attention(qkv, { segments: Int32Array.of(0, 5) }, heads)
+        .toFloat32Array()
+        .every(Number.isFinite),
+    ).toBe(true)
   })
 })
 

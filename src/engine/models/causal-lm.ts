@@ -1,17 +1,16 @@
 /** What every language model of this engine can do; training and generation know no more than this. */
 import type { CacheHandle } from '../native/addon.ts'
 import type { LinearSpec, LoraView } from '../nn/projections.ts'
+import type { Runs } from '../tensor/fused.ts'
 import type { Runtime } from '../tensor/runtime.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 
-/** Sequences laid end to end, without padding. */
-export interface PackedTokens {
-  /** All sequences' token ids. */
+/** Sequences laid end to end, without padding, or the runs of a token tree, depth-first. */
+export interface PackedTokens extends Runs {
+  /** All runs' token ids. */
   ids: Int32Array
-  /** Each token's position in its sequence. */
+  /** Each token's position in its sequence: in a tree, its depth. */
   positions: Int32Array
-  /** Where each sequence begins in `ids`, then the end. */
-  segments: Int32Array
 }
 
 /** Rows of running sequences; several rows of one slot may come in one step. */

@@ -104,7 +104,7 @@ export class LlamaForCausalLM implements CausalLM {
   }
 
   hidden(tokens: PackedTokens, lora: LoraView | null): Tensor {
-    return this.#forward(tokens.ids, tokens.positions, { segments: tokens.segments }, lora)
+    return this.#forward(tokens.ids, tokens.positions, tokens, lora)
   }
 
   step({ ids, positions, slots, cache }: CachedTokens, lora: LoraView | null): Tensor {

@@ -91,10 +91,12 @@ export interface NativeAddon {
   attention(
     qkv: ArrayHandle,
     segments: Sizes,
+    parents: Sizes,
     queryHeads: number,
     keyHeads: number,
     headDim: number,
     scale: number,
+    window: number,
   ): ArrayHandle
   loraLinear(
     x: ArrayHandle,
@@ -123,6 +125,7 @@ export interface NativeAddon {
     keyHeads: number,
     headDim: number,
     scale: number,
+    window: number,
   ): ArrayHandle
   sampleRows(
     logits: ArrayHandle,

@@ -1,8 +1,12 @@
-// Causal attention with grouped queries over a packed batch, forward and backward. Scores exist for one
-// block of query rows at a time, so memory grows with length, never with its square. The backward pass
-// recomputes the probabilities from the saved log-sum-exp:
+// Causal attention with grouped queries over a forest of runs, forward and backward. A run goes on from the end
+// of its parent; a token attends to its ancestor runs and, causally, to its own. A forest of single runs is a
+// packed batch. Runs come depth-first, so one buffer indexed by depth always holds the keys and values of the path
+// to the run at hand: each token is put there once, and a sibling overwrites what its elder left.
+// Scores exist for one block of query rows at a time, so memory grows with depth, never with its square.
+// The backward pass recomputes the probabilities from the saved log-sum-exp:
 //   P = exp(S − lse), dV = Pᵀ·dO, dP = dO·Vᵀ, dS = P·(dP − rowsum(dO·O)), dQ = scale·dS·K, dK = scale·dSᵀ·Q.
-// One task owns one (segment, key head) with all its query heads, so no two threads add to the same gradient.
+// One task owns one (tree, key head) with all its query heads, so no two threads add to the same gradient, and the
+// gradients of descendants are added in the order of the runs.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -46,24 +50,43 @@ float exponentiate(float* row, int valid, int padded, float scale, float* maximu
   return sum_of_row;
 }
 
-struct Layout {
-  Heads heads;
-  std::vector<int> segments;
-  float scale;
-  int columns() const { return (heads.query + 2 * heads.key) * heads.dim; }
-  int group() const { return heads.query / heads.key; }
+struct Run {
+  int start, length, depth;
+  /** Index of the run that this one goes on from; −1 for a root. */
+  int parent;
 };
 
-/** The task's segment and key head, and where their rows start in the packed arrays. */
+struct Layout {
+  Heads heads;
+  std::vector<Run> runs;
+  /** The first run of each tree, then the number of runs. */
+  std::vector<int> trees;
+  float scale;
+  /** How many tokens back a token sees, itself included; 0: all. */
+  int window;
+
+  int columns() const { return (heads.query + 2 * heads.key) * heads.dim; }
+  int group() const { return heads.query / heads.key; }
+  int tasks() const { return static_cast<int>(trees.size() - 1) * heads.key; }
+  int first_visible(int depth) const { return window > 0 ? std::max(0, depth + 1 - window) : 0; }
+};
+
+/** One tree and key head: where its rows stand, and the length of its longest path. */
 struct Task {
-  int start, length, key_head;
+  int key_head, first_run, last_run, deepest = 0;
   Task(const Layout& layout, int task) {
-    int segment = task / layout.heads.key;
     key_head = task % layout.heads.key;
-    start = layout.segments[segment];
-    length = layout.segments[segment + 1] - start;
+    first_run = layout.trees[task / layout.heads.key];
+    last_run = layout.trees[task / layout.heads.key + 1];
+    for (int r = first_run; r < last_run; r++)
+      deepest = std::max(deepest, layout.runs[r].depth + layout.runs[r].length);
   }
 };
+
+/** Rows of `dim` values into a dense buffer. */
+void copy_rows(int rows, int dim, const float* from, long ld_from, float* to, long ld_to) {
+  for (int i = 0; i < rows; i++) std::memcpy(to + i * ld_to, from + i * ld_from, sizeof(float) * dim);
+}
 
 class AttentionGrad : public FusedPrimitive {
  public:
@@ -78,69 +101,99 @@ class AttentionGrad : public FusedPrimitive {
       const float* d_o = in[3].template data<float>();
       float* d_qkv = out[0].template data<float>();
       int tokens = in[0].shape(0);
-      parallel_for(static_cast<int>(layout.segments.size() - 1) * layout.heads.key,
-                   [&](int index) { run(layout, Task(layout, index), tokens, qkv, o, lse, d_o, d_qkv); });
+      parallel_for(layout.tasks(),
+                   [&](int index) { Work(layout, Task(layout, index), tokens, qkv, o, lse, d_o, d_qkv).run(); });
     });
   }
 
  private:
-  static void run(const Layout& layout, Task task, int tokens, const float* qkv, const float* o, const float* lse,
-                  const float* d_o, float* d_qkv) {
-    const Heads& heads = layout.heads;
-    const int dim = heads.dim, length = task.length, columns = layout.columns(), out_columns = heads.query * dim;
-    const int padded = round_up(length);
-    const long first = (long)task.start * columns;
-    const float* keys = qkv + first + (heads.query + task.key_head) * dim;
-    const float* values = keys + heads.key * dim;
-    float* d_keys = d_qkv + first + (heads.query + task.key_head) * dim;
-    float* d_values = d_keys + heads.key * dim;
-    std::vector<float> keys_t((size_t)dim * padded), values_t((size_t)dim * padded);
-    transpose(length, dim, keys, columns, keys_t.data(), padded);
-    transpose(length, dim, values, columns, values_t.data(), padded);
-    std::vector<float> p((size_t)kQueryBlock * padded), d_p((size_t)kQueryBlock * padded);
-    for (int j = 0; j < length; j++) {
-      std::memset(d_keys + (long)j * columns, 0, sizeof(float) * dim);
-      std::memset(d_values + (long)j * columns, 0, sizeof(float) * dim);
+  /** The path to the run at hand, by depth: keys and values (transposed, and keys as rows), and their gradients. */
+  class Work {
+   public:
+    Work(const Layout& layout, Task task, int tokens, const float* qkv, const float* o, const float* lse,
+         const float* d_o, float* d_qkv)
+        : layout_(layout), task_(task), tokens_(tokens), dim_(layout.heads.dim), columns_(layout.columns()),
+          padded_(round_up(task.deepest)), qkv_(qkv), o_(o), lse_(lse), d_o_(d_o), d_qkv_(d_qkv),
+          keys_((size_t)task.deepest * dim_), keys_t_((size_t)dim_ * padded_), values_t_((size_t)dim_ * padded_),
+          d_keys_((size_t)task.deepest * dim_), d_values_((size_t)task.deepest * dim_),
+          p_((size_t)kQueryBlock * padded_), d_p_((size_t)kQueryBlock * padded_) {}
+
+    void run() {
+      std::vector<int> path;
+      for (int r = task_.first_run; r < task_.last_run; r++) {
+        for (; !path.empty() && path.back() != layout_.runs[r].parent; path.pop_back()) leave(layout_.runs[path.back()]);
+        enter(layout_.runs[r]);
+        for (int g = 0; g < layout_.group(); g++)
+          for (int i = 0; i < layout_.runs[r].length; i += kQueryBlock) block(layout_.runs[r], g, i);
+        path.push_back(r);
+      }
+      for (; !path.empty(); path.pop_back()) leave(layout_.runs[path.back()]);
     }
-    for (int g = 0; g < layout.group(); g++) {
-      const int head = task.key_head * layout.group() + g;
-      const float* queries = qkv + first + head * dim;
-      float* d_queries = d_qkv + first + head * dim;
-      for (int i0 = 0; i0 < length; i0 += kQueryBlock) {
-        const int n = std::min(kQueryBlock, length - i0);
-        const int reach = i0 + n;
-        const int reach_padded = round_up(reach);
-        const float* d_out = d_o + (long)(task.start + i0) * out_columns + head * dim;
-        const float* out = o + (long)(task.start + i0) * out_columns + head * dim;
-        const float* q = queries + (long)i0 * columns;
-        micro_gemm(n, reach_padded, dim, layout.scale, {q, columns, 1}, keys_t.data(), padded, p.data(), padded, false);
-        micro_gemm(n, reach_padded, dim, 1, {d_out, out_columns, 1}, values_t.data(), padded, d_p.data(), padded, false);
-        for (int i = 0; i < n; i++) {
-          float* p_row = p.data() + (size_t)i * padded;
-          float* d_row = d_p.data() + (size_t)i * padded;
-          const float normaliser = lse[(long)head * tokens + task.start + i0 + i];
-          float dot = 0;
-          for (int d = 0; d < dim; d++) dot += d_out[(long)i * out_columns + d] * out[(long)i * out_columns + d];
-          const int valid = i0 + i + 1;
-          for (int j = 0; j < reach_padded; j += kLanes) {
-            vec probability = exp(load(p_row + j) - normaliser);
-            if (j + kLanes > valid)
-              for (int lane = std::max(0, valid - j); lane < kLanes; lane++) probability[lane] = 0;
-            store(p_row + j, probability);
-            // Lanes past the last key hold no number at all, so they are masked, not multiplied by zero.
-            vec slope = probability * (load(d_row + j) - dot);
-            if (j + kLanes > valid)
-              for (int lane = std::max(0, valid - j); lane < kLanes; lane++) slope[lane] = 0;
-            store(d_row + j, slope);
-          }
-        }
-        micro_gemm(reach, dim, n, 1, {p.data(), 1, padded}, d_out, out_columns, d_values, columns, true);
-        micro_gemm(reach, dim, n, layout.scale, {d_p.data(), 1, padded}, q, columns, d_keys, columns, true);
-        micro_gemm(n, dim, reach, layout.scale, {d_p.data(), padded, 1}, keys, columns, d_queries + (long)i0 * columns,
-                   columns, false);
+
+   private:
+    long key_column() const { return (long)(layout_.heads.query + task_.key_head) * dim_; }
+    long value_column() const { return key_column() + (long)layout_.heads.key * dim_; }
+
+    void enter(const Run& run) {
+      const float* rows = qkv_ + (long)run.start * columns_;
+      copy_rows(run.length, dim_, rows + key_column(), columns_, keys_.data() + (long)run.depth * dim_, dim_);
+      transpose(run.length, dim_, rows + key_column(), columns_, keys_t_.data() + run.depth, padded_);
+      transpose(run.length, dim_, rows + value_column(), columns_, values_t_.data() + run.depth, padded_);
+      std::fill_n(d_keys_.data() + (long)run.depth * dim_, (long)run.length * dim_, 0.0f);
+      std::fill_n(d_values_.data() + (long)run.depth * dim_, (long)run.length * dim_, 0.0f);
+    }
+
+    void leave(const Run& run) {
+      float* rows = d_qkv_ + (long)run.start * columns_;
+      copy_rows(run.length, dim_, d_keys_.data() + (long)run.depth * dim_, dim_, rows + key_column(), columns_);
+      copy_rows(run.length, dim_, d_values_.data() + (long)run.depth * dim_, dim_, rows + value_column(), columns_);
+    }
+
+    void block(const Run& run, int g, int i0) {
+      const int head = task_.key_head * layout_.group() + g, out_columns = layout_.heads.query * dim_;
+      const int n = std::min(kQueryBlock, run.length - i0), start = run.start + i0, depth = run.depth + i0;
+      const int reach = depth + n, reach_padded = round_up(reach);
+      const float* d_out = d_o_ + (long)start * out_columns + head * dim_;
+      const float* out = o_ + (long)start * out_columns + head * dim_;
+      const float* q = qkv_ + (long)start * columns_ + head * dim_;
+      float* d_q = d_qkv_ + (long)start * columns_ + head * dim_;
+      micro_gemm(n, reach_padded, dim_, layout_.scale, {q, columns_, 1}, keys_t_.data(), padded_, p_.data(), padded_,
+                 false);
+      micro_gemm(n, reach_padded, dim_, 1, {d_out, out_columns, 1}, values_t_.data(), padded_, d_p_.data(), padded_,
+                 false);
+      for (int i = 0; i < n; i++) {
+        float dot = 0;
+        for (int d = 0; d < dim_; d++) dot += d_out[(long)i * out_columns + d] * out[(long)i * out_columns + d];
+        slopes(p_.data() + (size_t)i * padded_, d_p_.data() + (size_t)i * padded_, depth + i, reach_padded,
+               lse_[(long)head * tokens_ + start + i], dot);
+      }
+      micro_gemm(reach, dim_, n, 1, {p_.data(), 1, padded_}, d_out, out_columns, d_values_.data(), dim_, true);
+      micro_gemm(reach, dim_, n, layout_.scale, {d_p_.data(), 1, padded_}, q, columns_, d_keys_.data(), dim_, true);
+      micro_gemm(n, dim_, reach, layout_.scale, {d_p_.data(), padded_, 1}, keys_.data(), dim_, d_q, columns_, false);
+    }
+
+    /** Scores become probabilities, and dP becomes dS. What a row does not see holds no number at all, so it is
+     *  masked, not multiplied by zero. */
+    void slopes(float* p, float* d_p, int depth, int padded, float normaliser, float dot) const {
+      const int first = layout_.first_visible(depth);
+      for (int j = 0; j < padded; j += kLanes) {
+        vec probability = exp(load(p + j) - normaliser);
+        vec slope = probability * (load(d_p + j) - dot);
+        if (j < first || j + kLanes > depth + 1)
+          for (int lane = 0; lane < kLanes; lane++)
+            if (j + lane < first || j + lane > depth) probability[lane] = slope[lane] = 0;
+        store(p + j, probability);
+        store(d_p + j, slope);
       }
     }
-  }
+
+    const Layout& layout_;
+    const Task task_;
+    const int tokens_, dim_, columns_, padded_;
+    const float *qkv_, *o_, *lse_, *d_o_;
+    float* d_qkv_;
+    std::vector<float> keys_, keys_t_, values_t_, d_keys_, d_values_, p_, d_p_;
+  };
 
   Layout layout_;
 };
@@ -156,8 +209,7 @@ class Attention : public FusedPrimitive {
       float* o = out[0].template data<float>();
       float* lse = out[1].template data<float>();
       int tokens = in[0].shape(0);
-      parallel_for(static_cast<int>(layout.segments.size() - 1) * layout.heads.key,
-                   [&](int index) { run(layout, Task(layout, index), tokens, qkv, o, lse); });
+      parallel_for(layout.tasks(), [&](int index) { run(layout, Task(layout, index), tokens, qkv, o, lse); });
     });
   }
 
@@ -170,30 +222,34 @@ class Attention : public FusedPrimitive {
  private:
   static void run(const Layout& layout, Task task, int tokens, const float* qkv, float* o, float* lse) {
     const Heads& heads = layout.heads;
-    const int dim = heads.dim, length = task.length, columns = layout.columns(), out_columns = heads.query * dim;
-    const int padded = round_up(length);
-    const long first = (long)task.start * columns;
-    const float* keys = qkv + first + (heads.query + task.key_head) * dim;
-    const float* values = keys + heads.key * dim;
-    std::vector<float> keys_t((size_t)dim * padded), p((size_t)kQueryBlock * padded);
-    transpose(length, dim, keys, columns, keys_t.data(), padded);
-    for (int g = 0; g < layout.group(); g++) {
-      const int head = task.key_head * layout.group() + g;
-      for (int i0 = 0; i0 < length; i0 += kQueryBlock) {
-        const int n = std::min(kQueryBlock, length - i0);
-        const int reach_padded = round_up(i0 + n);
-        const float* q = qkv + first + (long)i0 * columns + head * dim;
-        float* out = o + (long)(task.start + i0) * out_columns + head * dim;
-        micro_gemm(n, reach_padded, dim, 1, {q, columns, 1}, keys_t.data(), padded, p.data(), padded, false);
-        for (int i = 0; i < n; i++) {
-          float maximum;
-          float* row = p.data() + (size_t)i * padded;
-          float total = exponentiate(row, i0 + i + 1, reach_padded, layout.scale, &maximum);
-          lse[(long)head * tokens + task.start + i0 + i] = maximum + std::log(total);
-          float inverse = 1 / total;
-          for (int j = 0; j < i0 + n; j++) row[j] *= inverse;
+    const int dim = heads.dim, columns = layout.columns(), out_columns = heads.query * dim;
+    const int padded = round_up(task.deepest);
+    std::vector<float> keys_t((size_t)dim * padded), values((size_t)task.deepest * dim), p((size_t)kQueryBlock * padded);
+    for (int r = task.first_run; r < task.last_run; r++) {
+      const Run& run = layout.runs[r];
+      const float* keys = qkv + (long)run.start * columns + (heads.query + task.key_head) * dim;
+      transpose(run.length, dim, keys, columns, keys_t.data() + run.depth, padded);
+      copy_rows(run.length, dim, keys + heads.key * dim, columns, values.data() + (long)run.depth * dim, dim);
+      for (int g = 0; g < layout.group(); g++) {
+        const int head = task.key_head * layout.group() + g;
+        for (int i0 = 0; i0 < run.length; i0 += kQueryBlock) {
+          const int n = std::min(kQueryBlock, run.length - i0), start = run.start + i0, depth = run.depth + i0;
+          const int reach = depth + n, reach_padded = round_up(reach);
+          const float* q = qkv + (long)start * columns + head * dim;
+          float* out = o + (long)start * out_columns + head * dim;
+          micro_gemm(n, reach_padded, dim, 1, {q, columns, 1}, keys_t.data(), padded, p.data(), padded, false);
+          for (int i = 0; i < n; i++) {
+            float maximum;
+            float* row = p.data() + (size_t)i * padded;
+            const int first = layout.first_visible(depth + i);
+            float total = exponentiate(row + first, depth + i + 1 - first, reach_padded - first, layout.scale, &maximum);
+            lse[(long)head * tokens + start + i] = maximum + std::log(total);
+            float inverse = 1 / total;
+            std::fill_n(row, first, 0.0f);
+            for (int j = first; j < reach; j++) row[j] *= inverse;
+          }
+          micro_gemm(n, dim, reach, 1, {p.data(), padded, 1}, values.data(), dim, out, out_columns, false);
         }
-        micro_gemm(n, dim, i0 + n, 1, {p.data(), padded, 1}, values, columns, out, out_columns, false);
       }
     }
   }
@@ -201,19 +257,41 @@ class Attention : public FusedPrimitive {
   Layout layout_;
 };
 
+/** @throws std::invalid_argument unless runs come depth-first and each follows the end of its parent */
+Layout layout_of(const std::vector<int>& segments, const std::vector<int>& parents, Heads heads, float scale,
+                 int window) {
+  const int count = static_cast<int>(segments.size()) - 1;
+  require(parents.empty() || static_cast<int>(parents.size()) == count, "attention: one parent for each run");
+  Layout layout{heads, {}, {}, scale, window};
+  std::vector<int> path;
+  for (int r = 0; r < count; r++) {
+    const int parent = parents.empty() ? -1 : parents[r];
+    while (!path.empty() && path.back() != parent) path.pop_back();
+    require(parent == -1 || !path.empty(), "attention: runs must come depth-first, each after its parent");
+    if (parent == -1) layout.trees.push_back(r);
+    const int depth = parent == -1 ? 0 : layout.runs[parent].depth + layout.runs[parent].length;
+    layout.runs.push_back({segments[r], segments[r + 1] - segments[r], depth, parent});
+    path.push_back(r);
+  }
+  layout.trees.push_back(count);
+  return layout;
+}
+
 }  // namespace
 
-mx::array attention(const mx::array& qkv, std::vector<int> segments, Heads heads, float scale) {
+mx::array attention(const mx::array& qkv, const std::vector<int>& segments, const std::vector<int>& parents,
+                    Heads heads, float scale, int window) {
   require(heads.key > 0 && heads.query % heads.key == 0, "attention: query heads must be a multiple of key heads");
   require(qkv.ndim() == 2 && width(qkv) == (heads.query + 2 * heads.key) * heads.dim,
           "attention: expects (tokens, (query + 2·key)·dim)");
   require(segments.size() >= 2 && segments.front() == 0 && segments.back() == qkv.shape(0) &&
               std::is_sorted(segments.begin(), segments.end()),
           "attention: segments must cover the tokens in order");
+  require(window >= 0, "attention: a window is a number of tokens, or 0 for all");
   int tokens = qkv.shape(0);
-  Layout layout{heads, std::move(segments), scale};
   return mx::array::make_arrays({{tokens, heads.query * heads.dim}, {heads.query, tokens}}, {mx::float32, mx::float32},
-                                std::make_shared<Attention>(std::move(layout)), {dense(qkv)})[0];
+                                std::make_shared<Attention>(layout_of(segments, parents, heads, scale, window)),
+                                {dense(qkv)})[0];
 }
 
 }  // namespace shadow

@@ -83,15 +83,15 @@ void attend(const float* q, const float* keys, const float* values, int length, 
 class CachedAttention : public FusedPrimitive {
  public:
   CachedAttention(std::shared_ptr<KvCache> cache, int layer, std::vector<int> slots, std::vector<int> positions,
-                  Heads heads, float scale)
+                  Heads heads, float scale, int window)
       : cache_(std::move(cache)), layer_(layer), slots_(std::move(slots)), positions_(std::move(positions)),
-        heads_(heads), scale_(scale) {}
+        heads_(heads), scale_(scale), window_(window) {}
   const char* name() const override { return "CachedAttention"; }
 
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
     queue(outputs, inputs,
           [cache = cache_, layer = layer_, slots = slots_, positions = positions_, heads = heads_,
-           scale = scale_](auto& in, auto& out) {
+           scale = scale_, window = window_](auto& in, auto& out) {
             const float* qkv = in[0].template data<float>();
             float* o = out[0].template data<float>();
             const int n = rows(in[0]), columns = width(in[0]), dim = heads.dim, group = heads.query / heads.key;
@@ -103,12 +103,15 @@ class CachedAttention : public FusedPrimitive {
                 std::memcpy(cache->values(layer, slots[r], h) + at, key + heads.key * dim, sizeof(float) * dim);
               }
             parallel_for(n * heads.key, [&](int task) {
-              const int r = task / heads.key, h = task % heads.key, length = positions[r] + 1;
+              const int r = task / heads.key, h = task % heads.key;
+              const int first = window > 0 ? std::max(0, positions[r] + 1 - window) : 0;
+              const int length = positions[r] + 1 - first;
+              const size_t skipped = (size_t)first * dim;
               std::vector<float> scores(length);
               for (int g = 0; g < group; g++) {
                 const int head = h * group + g;
-                attend(qkv + (long)r * columns + head * dim, cache->keys(layer, slots[r], h),
-                       cache->values(layer, slots[r], h), length, dim, scale, scores.data(),
+                attend(qkv + (long)r * columns + head * dim, cache->keys(layer, slots[r], h) + skipped,
+                       cache->values(layer, slots[r], h) + skipped, length, dim, scale, scores.data(),
                        o + ((long)r * heads.query + head) * dim);
               }
             });
@@ -121,15 +124,17 @@ class CachedAttention : public FusedPrimitive {
   std::vector<int> slots_, positions_;
   Heads heads_;
   float scale_;
+  int window_;
 };
 
 }  // namespace
 
 mx::array cached_attention(const mx::array& qkv, std::shared_ptr<KvCache> cache, int layer, std::vector<int> slots,
-                           std::vector<int> positions, Heads heads, float scale) {
+                           std::vector<int> positions, Heads heads, float scale, int window) {
   require(qkv.ndim() == 2 && width(qkv) == (heads.query + 2 * heads.key) * heads.dim && heads.key == cache->heads &&
               heads.dim == cache->dim && heads.query % heads.key == 0,
           "cachedAttention: heads do not fit the rows or the cache");
+  require(window >= 0, "cachedAttention: a window is a number of tokens, 0 for all");
   require(layer >= 0 && layer < cache->layers, "cachedAttention: no such layer");
   const size_t n = qkv.shape(0);
   require(slots.size() == n && positions.size() == n, "cachedAttention: one slot and position for each row");
@@ -138,7 +143,7 @@ mx::array cached_attention(const mx::array& qkv, std::shared_ptr<KvCache> cache,
             "cachedAttention: slot or position out of range");
   return mx::array({qkv.shape(0), heads.query * heads.dim}, mx::float32,
                    std::make_shared<CachedAttention>(std::move(cache), layer, std::move(slots), std::move(positions),
-                                                     heads, scale),
+                                                     heads, scale, window),
                    {dense(qkv)});
 }
 

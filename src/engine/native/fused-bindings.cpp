@@ -68,7 +68,8 @@ void define_fused(Napi::Object exports) {
     return wrap(a.env(), rope(a.array(0), a.array(1), a.array(2), a.integer(3), a.integer(4)));
   });
   define(exports, "attention", [](const Args& a) {
-    return wrap(a.env(), attention(a.array(0), a.integers(1), heads_of(a, 2), static_cast<float>(a.number(5))));
+    return wrap(a.env(), attention(a.array(0), a.integers(1), a.integers(2), heads_of(a, 3),
+                                   static_cast<float>(a.number(6)), a.integer(7)));
   });
   define(exports, "loraLinear", lora);
   define(exports, "linearCrossEntropy", [](const Args& a) {
@@ -76,7 +77,7 @@ void define_fused(Napi::Object exports) {
   });
   define(exports, "cachedAttention", [](const Args& a) {
     return wrap(a.env(), cached_attention(a.array(0), a.cache(1), a.integer(2), a.integers(3), a.integers(4),
-                                          heads_of(a, 5), static_cast<float>(a.number(8))));
+                                          heads_of(a, 5), static_cast<float>(a.number(8)), a.integer(9)));
   });
   define(exports, "sampleRows", sample);
   define(exports, "adamw", optimizer_step);

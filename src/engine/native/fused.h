@@ -18,7 +18,7 @@ mx::array rms_norm(const mx::array& x, const mx::array& weight, float eps);
 mx::array swiglu(const mx::array& gate_up);
 
 /** Rotary embedding, half-split (Hugging Face) layout, of the first `heads` heads of each row.
- *  x (rows, c), cosines and sines (rows, head_dim / 2). */
+ *  x (rows, c), cosines and sines (rows, d / 2); of each head the first d ≤ head_dim columns are rotated. */
 mx::array rope(const mx::array& x, const mx::array& cosines, const mx::array& sines, int heads, int head_dim);
 
 struct Heads {
@@ -27,9 +27,12 @@ struct Heads {
   int dim;
 };
 
-/** Causal attention inside each segment of a packed batch. qkv (tokens, (query + 2·key)·dim), rotated;
- *  segments are starts, then the end; result (tokens, query·dim). */
-mx::array attention(const mx::array& qkv, std::vector<int> segments, Heads heads, float scale);
+/** Causal attention over a forest of runs. qkv (tokens, (query + 2·key)·dim), rotated; segments are the runs'
+ *  starts, then the end; parents[r] is the run at whose end run r goes on, −1 for a root, and runs come
+ *  depth-first; without parents all are roots: a packed batch. A token sees the last `window` tokens of its path,
+ *  itself included; 0 means all. Result (tokens, query·dim). */
+mx::array attention(const mx::array& qkv, const std::vector<int>& segments, const std::vector<int>& parents,
+                    Heads heads, float scale, int window);
 
 /** One frozen matrix that stacks `outputs.size()` projections of the same input, with LoRA factors for
  *  some of them: y_i = x·W_iᵀ + scale·(x·A_iᵀ)·B_iᵀ (+ residual).
@@ -66,9 +69,10 @@ class KvCache {
 };
 
 /** Writes each row's key and value into the cache at (slot, position), then lets the row attend to its slot's
- *  positions 0..position. Rows of one slot may come together, in any order. No derivative. */
+ *  positions 0..position, the last `window` of them unless that is 0. Rows of one slot may come together, in any
+ *  order. No derivative. */
 mx::array cached_attention(const mx::array& qkv, std::shared_ptr<KvCache> cache, int layer, std::vector<int> slots,
-                           std::vector<int> positions, Heads heads, float scale);
+                           std::vector<int> positions, Heads heads, float scale, int window);
 
 struct AdamW {
   double learning_rate, beta1, beta2, eps, weight_decay;

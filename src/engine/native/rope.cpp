@@ -1,5 +1,5 @@
 // Rotary position embedding, half-split: (x1, x2) → (x1·cos − x2·sin, x2·cos + x1·sin), where x1 and x2 are
-// the halves of a head. A rotation's transpose is the rotation back, which is the derivative.
+// the halves of a head, or of its first part where only a part is rotated. A rotation's transpose is the rotation back, which is the derivative.
 #include <cstring>
 
 #include "fused.h"
@@ -21,7 +21,7 @@ class Rope : public FusedPrimitive {
       const float* sines = in[2].template data<float>();
       float* y = out[0].template data<float>();
       int c = width(in[0]);
-      int half = dim / 2;
+      int half = width(in[1]);
       float sign = back ? -1.0f : 1.0f;
       parallel_ranges(rows(in[0]), 32, [&](long begin, long end) {
         for (long r = begin; r < end; r++) {
@@ -35,6 +35,7 @@ class Rope : public FusedPrimitive {
               to[i] = from[i] * cs[i] - from[i + half] * s;
               to[i + half] = from[i + half] * cs[i] + from[i] * s;
             }
+            for (int i = 2 * half; i < dim; i++) to[i] = from[i];
           }
           std::memcpy(y + r * c + heads * dim, x + r * c + heads * dim, sizeof(float) * (c - heads * dim));
         }
@@ -57,9 +58,9 @@ class Rope : public FusedPrimitive {
 }  // namespace
 
 mx::array rope(const mx::array& x, const mx::array& cosines, const mx::array& sines, int heads, int head_dim) {
-  require(x.ndim() == 2 && heads * head_dim <= width(x) && head_dim % 2 == 0, "rope: heads do not fit the rows");
-  require(cosines.shape() == sines.shape() && rows(cosines) == x.shape(0) && width(cosines) == head_dim / 2,
-          "rope: cosines and sines are (rows, head_dim / 2)");
+  require(x.ndim() == 2 && heads * head_dim <= width(x), "rope: heads do not fit the rows");
+  require(cosines.shape() == sines.shape() && rows(cosines) == x.shape(0) && 2 * width(cosines) <= head_dim,
+          "rope: cosines and sines are (rows, up to head_dim / 2)");
   return mx::array(x.shape(), mx::float32, std::make_shared<Rope>(heads, head_dim, false),
                    {dense(x), dense(cosines), dense(sines)});
 }

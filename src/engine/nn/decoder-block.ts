@@ -1,6 +1,6 @@
 /** The pre-norm transformer block that Llama and its relatives share. */
 import type { CacheHandle } from '../native/addon.ts'
-import { attention, cachedAttention, type Heads, rmsNorm, rope, swiglu } from '../tensor/fused.ts'
+import { attention, cachedAttention, type Heads, rmsNorm, type Runs, rope, swiglu } from '../tensor/fused.ts'
 import type { Runtime } from '../tensor/runtime.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { type LinearSpec, type LoraView, Projections } from './projections.ts'
@@ -14,12 +14,6 @@ export interface BlockShape {
   normEps: number
 }
 
-/** Sequences laid end to end, without padding. */
-export interface PackedLayout {
-  /** Where each sequence begins, then the end. */
-  segments: Int32Array
-}
-
 /** Rows of running sequences. */
 export interface CachedLayout {
   cache: CacheHandle
@@ -27,7 +21,7 @@ export interface CachedLayout {
   positions: Int32Array
 }
 
-export type AttentionLayout = PackedLayout | CachedLayout
+export type AttentionLayout = Runs | CachedLayout
 
 /** The linear layers of one block, by what they read. */
 export function blockLinears(prefix: string, shape: BlockShape) {
@@ -87,7 +81,7 @@ export class DecoderBlock {
     const attended =
       'cache' in layout
         ? cachedAttention(rotated, layout.cache, this.#layer, layout.slots, layout.positions, heads)
-        : attention(rotated, layout.segments, heads)
+        : attention(rotated, layout, heads)
     const middle = this.#output.apply(attended, { ...options, residual: x })
     const gateUp = this.#gateUp.apply(rmsNorm(middle, this.#postNorm, normEps), options)
     return this.#down.apply(swiglu(gateUp), { ...options, residual: middle })

@@ -8,6 +8,10 @@ export interface Heads {
   /** Key and value heads; divides `query`. */
   key: number
   dim: number
+  /** Multiplies the scores. Default 1/√dim. */
+  scale?: number
+  /** How many tokens a token sees, itself included. Default: all before it. */
+  window?: number
 }
 
 /** x · weight / rms(x) over the last axis. x (…, d), weight (d). */
@@ -22,21 +26,30 @@ export function swiglu(gateUp: Tensor): Tensor {
 
 /**
  * Rotary embedding in the half-split layout of Hugging Face, on the first `heads` heads of each row.
- * x (rows, columns), cosines and sines (rows, headDim / 2), one row for each of x. Not differentiable in the angles.
+ * x (rows, columns), cosines and sines (rows, d / 2), one row for each of x; the first d ≤ headDim columns of a head
+ * are rotated. Not differentiable in the angles.
  */
 export function rope(x: Tensor, cosines: Tensor, sines: Tensor, heads: number, headDim: number): Tensor {
   return x.runtime.wrap(x.runtime.native.rope(x.handle, cosines.handle, sines.handle, heads, headDim))
 }
 
+/** Runs of tokens laid end to end, depth-first. */
+export interface Runs {
+  /** Where each run begins, then the end. */
+  segments: Int32Array
+  /** The run at whose end each run goes on, −1 for a root. Absent: all are roots, a packed batch. */
+  parents?: Int32Array | undefined
+}
+
 /**
- * Causal attention within each segment of a packed batch, scaled by 1/√dim.
+ * Causal attention over a forest of runs: a token sees its ancestor runs and, causally, its own.
  * qkv (tokens, (query + 2·key)·dim): all query heads, key heads, value heads of a token, rotated already.
- * segments: where each begins, then the end. Result (tokens, query·dim).
+ * Result (tokens, query·dim). Memory grows with the longest path, not with its square.
  */
-export function attention(qkv: Tensor, segments: Int32Array, heads: Heads): Tensor {
-  const scale = 1 / Math.sqrt(heads.dim)
+export function attention(qkv: Tensor, { segments, parents = new Int32Array() }: Runs, heads: Heads): Tensor {
+  const { query, key, dim, scale = 1 / Math.sqrt(dim), window = 0 } = heads
   const { native } = qkv.runtime
-  return qkv.runtime.wrap(native.attention(qkv.handle, segments, heads.query, heads.key, heads.dim, scale))
+  return qkv.runtime.wrap(native.attention(qkv.handle, segments, parents, query, key, dim, scale, window))
 }
 
 /** LoRA factors of one projection: a (r, k), b (n, r). */
@@ -112,19 +125,9 @@ export function cachedAttention(
   positions: Int32Array,
   heads: Heads,
 ): Tensor {
+  const { query, key, dim, scale = 1 / Math.sqrt(dim), window = 0 } = heads
   const { native } = qkv.runtime
-  const scale = 1 / Math.sqrt(heads.dim)
   return qkv.runtime.wrap(
-    native.cachedAttention(
-      qkv.handle,
-      cache,
-      layer,
-      slots,
-      positions,
-      heads.query,
-      heads.key,
-      heads.dim,
-      scale,
-    ),
+    native.cachedAttention(qkv.handle, cache, layer, slots, positions, query, key, dim, scale, window),
   )
 }
