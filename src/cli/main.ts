@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { packageRoot } from '../setup/paths.mjs'
 import { callsCommand } from './commands/calls.ts'
 import { doctorCommand } from './commands/doctor.ts'
+import { exportCommand } from './commands/export.ts'
 import { referencesCommand } from './commands/references.ts'
 import { routeCommand } from './commands/route.ts'
 import { runCommand } from './commands/run.ts'
@@ -33,6 +34,7 @@ async function main(): Promise<void> {
   program.addCommand(routeCommand())
   program.addCommand(callsCommand())
   program.addCommand(runsCommand())
+  program.addCommand(exportCommand())
   program.addCommand(doctorCommand())
   program.addCommand(setupCommand())
   await program.parseAsync()

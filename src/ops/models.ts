@@ -1,7 +1,10 @@
-/** Base models by name. */
-import { existsSync } from 'node:fs'
+/** Base models and adapters by name. */
+import { existsSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { readAdapterFolder } from '../engine/io/export.ts'
 import { ShadowError } from '../lib/error.ts'
 import { defaultModelName, defaultModelPath } from '../setup/model.mjs'
+import type { Workspace } from './workspace.ts'
 
 /**
  * The file of a base model.
@@ -20,4 +23,56 @@ export function findBaseModel(name: string): string {
   throw new ShadowError('not_found', `There is no base model "${name}".`, {
     hint: `Use ${defaultModelName}, or the path of a GGUF file.`,
   })
+}
+
+/** A base model, with an adapter or without. */
+export interface ModelTarget {
+  readonly basePath: string
+  readonly adapterFolder: string | null
+}
+
+/**
+ * What a name on the command line stands for: `X@3` or `owned/X@3`, an adapter's folder (its base is the one
+ * that its config names), or a base model.
+ * @param base instead of the base that the adapter names
+ * @throws ShadowError not_found | invalid_file | invalid_request when an adapter's base is unknown
+ */
+export async function resolveTarget(
+  workspace: Workspace,
+  target: string,
+  base?: string,
+): Promise<ModelTarget> {
+  const [, task, number] = /^(?:owned\/)?([a-z0-9][a-z0-9._-]{0,63})@([1-9][0-9]*)$/.exec(target) ?? []
+  if (task !== undefined && !existsSync(target)) {
+    const version = await workspace.pipeline.versions.find(task, Number(number))
+    if (version !== null)
+      return { basePath: findBaseModel(base ?? version.baseModel), adapterFolder: version.adapterPath }
+    const known = (await workspace.pipeline.versions.list(null)).map((one) => `${one.task}@${one.number}`)
+    throw new ShadowError('not_found', `There is no model version ${target}.`, {
+      hint: known.length === 0 ? 'No run has finished yet.' : `There are: ${known.join(', ')}.`,
+    })
+  }
+  if (!isAdapterFolder(target)) return { basePath: findBaseModel(target), adapterFolder: null }
+  return { basePath: adapterBase(target, base), adapterFolder: target }
+}
+
+/** Whether a path is a folder with an adapter in PEFT's or mlx-lm's format. */
+export function isAdapterFolder(path: string): boolean {
+  return existsSync(join(path, 'adapter_config.json'))
+}
+
+function adapterBase(folder: string, base: string | undefined): string {
+  if (base !== undefined) return findBaseModel(base)
+  const named = readAdapterFolder(folder).config.base_model_name_or_path
+  const known =
+    typeof named === 'string' &&
+    (named === defaultModelName || statSync(named, { throwIfNoEntry: false }) !== undefined)
+  if (known) return findBaseModel(named)
+  throw new ShadowError(
+    'invalid_request',
+    typeof named === 'string'
+      ? `The adapter in ${folder} was trained on ${named}, which is not here.`
+      : `The adapter in ${folder} does not say which base model it was trained on.`,
+    { hint: 'Name the base model with --base.' },
+  )
 }

@@ -60,3 +60,20 @@ export function unpermuteRows(
   }
   return out
 }
+
+/** The inverse of `unpermuteRows`: rotate-half order → the order of GGUF files. */
+export function permuteRows(
+  data: Float32Array<ArrayBuffer>,
+  rows: number,
+  heads: number,
+): Float32Array<ArrayBuffer> {
+  const columns = data.length / rows
+  const headRows = rows / heads
+  const out = new Float32Array(data.length)
+  for (let row = 0; row < rows; row++) {
+    const inHead = row % headRows
+    const source = row - inHead + (inHead >> 1) + (inHead & 1) * (headRows / 2)
+    out.set(data.subarray(source * columns, (source + 1) * columns), row * columns)
+  }
+  return out
+}

@@ -1,0 +1,34 @@
+import { Command, Option } from 'commander'
+import { z } from 'zod'
+import { exportFormats, exportTarget, exportTypes } from '../../ops/export.ts'
+import { openWorkspace } from '../../ops/workspace.ts'
+
+const options = z.object({
+  format: z.enum(exportFormats),
+  out: z.string(),
+  base: z.string().optional(),
+  type: z.string().optional(),
+})
+
+export function exportCommand(): Command {
+  return new Command('export')
+    .description('write a model for another tool')
+    .argument('<target>', 'X@3, an adapter folder (PEFT or mlx-lm) or a base model')
+    .addOption(
+      new Option('--format <format>', 'adapter: peft, mlx-lm, gguf-lora (llama.cpp); merged: hf, gguf')
+        .choices(exportFormats)
+        .default('peft'),
+    )
+    .requiredOption('-o, --out <folder>', 'a new folder')
+    .option('-m, --base <model>', 'base model, where the adapter does not name one that is here')
+    .option(
+      '--type <type>',
+      `weights of merged models: hf ${exportTypes.hf.join(', ')}; gguf ${exportTypes.gguf.join(', ')} (the first is the default)`,
+    )
+    .action(async (target: string, given: unknown) => {
+      const { out, ...rest } = options.parse(given)
+      await using workspace = await openWorkspace()
+      const files = await exportTarget(workspace, { target, outFolder: out, ...rest })
+      for (const { path, bytes } of files) process.stdout.write(`${path}  ${(bytes / 1e6).toFixed(1)} MB\n`)
+    })
+}

@@ -1,0 +1,85 @@
+/** A merged model as a Hugging Face folder: what `AutoModelForCausalLM.from_pretrained` needs, and its tokenizer. */
+import { join } from 'node:path'
+import { writeFileAtomically } from '../../lib/files.ts'
+import { preTokenizers } from '../tokenizer/pre-tokenizers.ts'
+import type { ExportBase } from './export-base.ts'
+import { mergedTensors } from './export-merge.ts'
+import type { GgufTokenizer } from './gguf.ts'
+import type { LoraModule } from './peft.ts'
+import { type SafetensorsType, writeSafetensors } from './safetensors-write.ts'
+
+const torchNames = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const
+const controlType = 3
+const userDefinedType = 4
+
+/** Writes base and adapter as one model; the config goes last, so that a folder with one is complete. */
+export async function exportHuggingFace(
+  folder: string,
+  base: ExportBase,
+  modules: readonly LoraModule[],
+  type: SafetensorsType,
+): Promise<void> {
+  await writeSafetensors(join(folder, 'model.safetensors'), mergedTensors(base.tensors, modules), type)
+  const write = (name: string, content: unknown): Promise<void> =>
+    writeFileAtomically(join(folder, name), `${JSON.stringify(content, null, 2)}\n`)
+  const { tokenizer, chatTemplate, config } = base
+  await write('tokenizer.json', tokenizerFile(tokenizer))
+  const spelled = (id: number | undefined): string | undefined =>
+    id === undefined ? undefined : tokenizer.tokens[id]
+  await write('tokenizer_config.json', {
+    tokenizer_class: 'PreTrainedTokenizerFast',
+    model_max_length: config.max_position_embeddings,
+    clean_up_tokenization_spaces: false,
+    bos_token: spelled(tokenizer.bosTokenId),
+    eos_token: spelled(tokenizer.eosTokenId),
+    pad_token: spelled(tokenizer.paddingTokenId),
+    chat_template: chatTemplate,
+  })
+  const ids = {
+    bos_token_id: tokenizer.bosTokenId ?? null,
+    eos_token_id: tokenizer.eosTokenId ?? null,
+    pad_token_id: tokenizer.paddingTokenId ?? null,
+  }
+  await write('generation_config.json', ids)
+  await write('config.json', {
+    architectures: ['LlamaForCausalLM'],
+    hidden_act: 'silu',
+    attention_bias: false,
+    mlp_bias: false,
+    ...config,
+    ...ids,
+    torch_dtype: torchNames[type],
+  })
+}
+
+/** `tokenizer.json` of the tokenizers library. */
+function tokenizerFile(source: GgufTokenizer): unknown {
+  const added = source.tokens.flatMap((content, id) => {
+    const type = source.tokenTypes[id]
+    if (type !== controlType && type !== userDefinedType) return []
+    const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false }
+    return [{ id, content, ...flags, special: type === controlType }]
+  })
+  return {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: added,
+    normalizer: null,
+    pre_tokenizer: { type: 'Sequence', pretokenizers: preTokenizers.get(source.pre) ?? [] },
+    post_processor: null,
+    decoder: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: null,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: false,
+      byte_fallback: false,
+      ignore_merges: false,
+      vocab: Object.fromEntries(source.tokens.map((token, id) => [token, id])),
+      merges: source.merges.map((merge) => merge.split(' ')),
+    },
+  }
+}

@@ -1,0 +1,74 @@
+/** Adapters and models in the formats of others. Loads no native code. */
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { ShadowError } from '../../lib/error.ts'
+import { openExportBase } from './export-base.ts'
+import { exportGguf, exportGgufLora } from './export-gguf.ts'
+import { exportHuggingFace } from './export-hf.ts'
+import { loadMlxAdapter, saveMlxAdapter } from './mlx-lm.ts'
+import { type LoraAdapter, loadAdapter, loraModules, saveAdapter } from './peft.ts'
+
+/**
+ * `peft` and `mlx-lm`: the adapter alone. `hf`, `gguf`: base and adapter as one model. `gguf-lora`: the adapter
+ * for llama.cpp.
+ */
+export const exportFormats = ['peft', 'mlx-lm', 'hf', 'gguf', 'gguf-lora'] as const
+export type ExportFormat = (typeof exportFormats)[number]
+
+/** Types of the weights in merged models; the first of each is the default. */
+export const exportTypes = { hf: ['f32', 'bf16', 'f16'], gguf: ['f16', 'q8_0', 'f32'] } as const
+
+export interface ExportRequest {
+  /** A GGUF file; null is enough for the formats that hold the adapter alone. */
+  basePath: string | null
+  /** A folder in PEFT's or mlx-lm's format; null exports the base alone. */
+  adapterFolder: string | null
+  format: ExportFormat
+  /** One of `exportTypes[format]`. */
+  type?: string
+  /** Must be new or empty. */
+  outFolder: string
+}
+
+/** Reads an adapter folder of PEFT, mlx-lm or Shadow. @throws ShadowError `not_found` | `invalid_file` */
+export function readAdapterFolder(folder: string): LoraAdapter {
+  const isMlx = existsSync(join(folder, 'adapters.safetensors'))
+  return isMlx ? loadMlxAdapter(folder) : loadAdapter(folder)
+}
+
+/**
+ * Writes the export. Where no arithmetic is involved the tensors are the same to the last bit.
+ * @throws ShadowError `conflict` when the folder holds something, `invalid_request`, `invalid_file`, `store_failed`
+ */
+export async function exportModel(request: ExportRequest): Promise<void> {
+  const { basePath, adapterFolder, format, outFolder } = request
+  if (existsSync(outFolder) && readdirSync(outFolder).length > 0)
+    throw new ShadowError('conflict', `${outFolder} is not empty.`, { hint: 'Name a new folder with --out.' })
+  const adapter = adapterFolder === null ? null : readAdapterFolder(adapterFolder)
+  if (adapter === null && format !== 'hf' && format !== 'gguf')
+    throw new ShadowError('invalid_request', `There is no adapter to write as ${format}.`, {
+      hint: 'Name an adapter, or choose --format hf or gguf.',
+    })
+  if (adapter !== null && format === 'peft') return await saveAdapter(outFolder, adapter)
+  if (adapter !== null && format === 'mlx-lm') return await saveMlxAdapter(outFolder, adapter)
+  if (basePath === null)
+    throw new ShadowError('invalid_request', `The format ${format} needs the base model.`)
+  using base = openExportBase(basePath)
+  const modules = adapter === null ? [] : loraModules(adapter)
+  if (format === 'gguf-lora') await exportGgufLora(outFolder, base, modules)
+  else if (format === 'hf') {
+    const types = { f32: 'F32', bf16: 'BF16', f16: 'F16' } as const
+    await exportHuggingFace(outFolder, base, modules, types[chosen(request.type, exportTypes.hf)])
+  } else {
+    const types = { f16: 'F16', q8_0: 'Q8_0', f32: 'F32' } as const
+    await exportGguf(outFolder, base, modules, types[chosen(request.type, exportTypes.gguf)])
+  }
+}
+
+function chosen<T extends string>(wanted: string | undefined, possible: readonly [T, ...T[]]): T {
+  const type = wanted === undefined ? possible[0] : possible.find((name) => name === wanted)
+  if (type !== undefined) return type
+  throw new ShadowError('invalid_request', `Weights cannot be written as ${wanted}.`, {
+    hint: `Choose one of: ${possible.join(', ')}.`,
+  })
+}
