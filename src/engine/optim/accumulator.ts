@@ -12,6 +12,8 @@ export interface MicroBatchResult {
   lossSum: number
   /** Σ weight. */
   weightSum: number
+  /** Tokens that were computed: in a tree, each shared one once. */
+  tokens: number
   /** d lossSum / d parameter, evaluated; the accumulator takes them over. */
   gradients: Tensor[]
 }
