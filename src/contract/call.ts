@@ -1,6 +1,6 @@
 /** One request to the proxy and what came of it. */
 import { z } from 'zod'
-import { chatMessage, toolDefinition } from './message.ts'
+import { type ChatMessage, chatMessage, toolDefinition } from './message.ts'
 
 /**
  * `refused` is the proxy in strict mode declining a call it could not record; a model's own refusal and
@@ -67,11 +67,24 @@ export type CapturedCall = z.infer<typeof capturedCall>
 export const callSummary = capturedCall.omit({ messages: true, tools: true, replies: true })
 export type CallSummary = z.infer<typeof callSummary>
 
+/** Reasons for a reply's end after which it is no target: it was cut short, withheld, or isn't there yet. */
+const unfinished = new Set(['length', 'content_filter', 'queued', 'in_progress', 'failed', 'cancelled'])
+
 /** Why a reply may not be learnt from, or null when it may. */
-export function untrainableReason(call: Pick<CapturedCall, 'status'>, reply: CallReply): string | null {
+export function untrainableReason(
+  call: Pick<CapturedCall, 'status' | 'messages'>,
+  reply: CallReply,
+): string | null {
   if (call.status !== 'complete') return call.status
-  if (reply.finishReason === 'length') return 'length'
-  if (reply.finishReason === 'content_filter') return 'content_filter'
+  if (reply.finishReason !== null && unfinished.has(reply.finishReason)) return reply.finishReason
   if (typeof reply.message.refusal === 'string' && reply.message.refusal !== '') return 'refusal'
-  return null
+  const media = [...call.messages, reply.message].find((message) => mediaIn(message) !== null)
+  return media === undefined ? null : 'media'
+}
+
+/** The kind of the first part that is no text: images, audio, files and the like are kept but not trainable yet. */
+function mediaIn({ content, audio }: ChatMessage): string | null {
+  if (audio !== undefined && audio !== null) return 'audio'
+  if (!Array.isArray(content)) return null
+  return content.find(({ type, text }) => type !== 'text' && typeof text !== 'string')?.type ?? null
 }

@@ -6,8 +6,7 @@
 import { canonicalJson, canonicalJsonText, parseExactly } from '../lib/canonical-json.ts'
 import { textOfBytes } from '../lib/json-slices.ts'
 import type { CanonicalMessage, CanonicalWalk } from './dialect.ts'
-
-type Fields = Record<string, unknown>
+import { emptyFields, type Fields, isFields } from './json-fields.ts'
 
 /** What clients neither have to echo nor mean anything by. */
 const outsideIdentity = new Set([
@@ -28,33 +27,40 @@ const absentWhenEmpty = new Set(['content', 'refusal', 'name', 'tool_calls', 'fu
 const assistantFields = new Set(['content', 'refusal', 'name', 'tool_calls', 'function_call', 'audio'])
 
 export function canonicalChatTools(tools: Uint8Array | null): string {
-  if (tools === null) return '[]'
-  const value = parseExactly(textOfBytes(tools))
+  return canonicalTools(tools === null ? [] : parseExactly(textOfBytes(tools)))
+}
+
+/** @param value a list of tools as chat completions declare them; null is an empty one */
+export function canonicalTools(value: unknown): string {
   return canonicalJson(Array.isArray(value) ? value.map(withoutAnnotations) : (value ?? []))
 }
 
 export function chatWalk(): CanonicalWalk {
-  return new ChatWalk(true, 0, new Map())
+  return new ChatWalk()
 }
 
-class ChatWalk implements CanonicalWalk {
+export class ChatWalk implements CanonicalWalk {
   private inRoot: boolean
   private callCount: number
   /** The order, in the conversation, of the tool call that an id was last given to. */
   private readonly orderOf: Map<string, number>
 
-  constructor(inRoot: boolean, callCount: number, orderOf: Map<string, number>) {
+  constructor(inRoot = true, callCount = 0, orderOf = new Map<string, number>()) {
     this.inRoot = inRoot
     this.callCount = callCount
     this.orderOf = orderOf
   }
 
-  fork(): CanonicalWalk {
+  fork(): ChatWalk {
     return new ChatWalk(this.inRoot, this.callCount, new Map(this.orderOf))
   }
 
   message(bytes: Uint8Array): CanonicalMessage {
-    const value = parseExactly(textOfBytes(bytes))
+    return this.value(parseExactly(textOfBytes(bytes)))
+  }
+
+  /** A message as chat completions have it, parsed. */
+  value(value: unknown): CanonicalMessage {
     if (!isFields(value)) {
       this.inRoot = false
       return { text: canonicalJson(value), isRoot: false, isReply: false }
@@ -66,8 +72,7 @@ class ChatWalk implements CanonicalWalk {
   }
 
   private fieldsOf(message: Fields, role: unknown): Fields {
-    // Without a prototype, so that a field called __proto__ is one like any other.
-    const fields: Fields = Object.create(null)
+    const fields = emptyFields()
     for (const [name, value] of Object.entries(message)) {
       if (outsideIdentity.has(name)) continue
       if (role === 'assistant' && !assistantFields.has(name)) continue
@@ -146,8 +151,4 @@ function hasOnly(fields: Fields, count: number): boolean {
 
 function isEmpty(value: unknown): boolean {
   return value === null || value === undefined || value === '' || (Array.isArray(value) && value.length === 0)
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

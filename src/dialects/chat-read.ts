@@ -1,15 +1,13 @@
 /** Stored chat messages and tools in the contract's form. */
 import { type ChatMessage, chatMessage, type ToolDefinition, toolDefinition } from '../contract/index.ts'
 import { parseSlice } from '../lib/json-slices.ts'
-
-type Fields = Record<string, unknown>
+import { isFields } from './json-fields.ts'
 
 /**
  * The message, as the schema knows it where that is possible. What some upstream accepted and the schema
  * doesn't name is translated rather than refused: the `function` role, custom tools, arguments as objects.
  */
-export function readChatMessage(bytes: Uint8Array): ChatMessage {
-  const value = parseSlice(bytes)
+export function readChatMessage(value: unknown): ChatMessage {
   const known = chatMessage.safeParse(value)
   if (known.success) return known.data
   if (!isFields(value)) return { role: 'user', content: JSON.stringify(value) }
@@ -28,7 +26,11 @@ export function readChatMessage(bytes: Uint8Array): ChatMessage {
 }
 
 export function readChatTools(bytes: Uint8Array): ToolDefinition[] {
-  const value = parseSlice(bytes)
+  return readTools(parseSlice(bytes))
+}
+
+/** @param value a list of tools, parsed */
+export function readTools(value: unknown): ToolDefinition[] {
   if (!Array.isArray(value)) return []
   return value.map((tool) => {
     const known = toolDefinition.safeParse(tool)
@@ -58,8 +60,4 @@ function toolCallOf(call: unknown): unknown {
       arguments: typeof input === 'string' ? input : JSON.stringify(input),
     },
   }
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,8 +1,7 @@
 /** A streamed chat completion, put together into the object that the same request returns unstreamed. */
 import { createParser, type EventSourceParser } from 'eventsource-parser'
 import type { StreamAssembler } from './dialect.ts'
-
-type Fields = Record<string, unknown>
+import { emptyFields as empty, errorText, type Fields, isFields, parsedFields } from './json-fields.ts'
 
 interface Choice {
   readonly fields: Fields
@@ -15,6 +14,9 @@ const wholeStrings = new Set(['role', 'id', 'type', 'object'])
 /** The end of a stream whose last line isn't closed. */
 const terminalTail = /(?:^|[\r\n])data: ?\[DONE\][\r\n]*$/
 
+/** What an unstreamed reply calls itself; text completions have a text in the place of a message. */
+export type ReplyKind = 'chat.completion' | 'text_completion'
+
 export class ChatStreamAssembler implements StreamAssembler {
   terminated = false
   error: string | null = null
@@ -22,9 +24,11 @@ export class ChatStreamAssembler implements StreamAssembler {
   private readonly decoder = new TextDecoder()
   private readonly head: Fields = empty()
   private readonly choices = new Map<number, Choice>()
+  private readonly kind: ReplyKind
   private tail = ''
 
-  constructor() {
+  constructor(kind: ReplyKind = 'chat.completion') {
+    this.kind = kind
     this.parser = createParser({ onEvent: (event) => this.event(event.data) })
   }
 
@@ -45,8 +49,12 @@ export class ChatStreamAssembler implements StreamAssembler {
     if (this.choices.size === 0) return null
     const choices = [...this.choices]
       .toSorted(([a], [b]) => a - b)
-      .map(([index, { fields, message }]) => ({ ...fields, index, message: completed(message) }))
-    return Buffer.from(JSON.stringify({ ...this.head, object: 'chat.completion', choices }))
+      .map(([index, { fields, message }]) =>
+        this.kind === 'chat.completion'
+          ? { ...fields, index, message: completed(message) }
+          : { text: '', ...fields, index },
+      )
+    return Buffer.from(JSON.stringify({ ...this.head, object: this.kind, choices }))
   }
 
   private event(data: string): void {
@@ -54,7 +62,7 @@ export class ChatStreamAssembler implements StreamAssembler {
       this.terminated = true
       return
     }
-    const chunk = parsed(data)
+    const chunk = parsedFields(data)
     if (chunk === null) return
     for (const [name, value] of Object.entries(chunk)) {
       if (name === 'error') this.error = errorText(value)
@@ -82,6 +90,9 @@ export class ChatStreamAssembler implements StreamAssembler {
       } else if (Array.isArray(part)) {
         const known = choice.fields[name]
         choice.fields[name] = Array.isArray(known) ? [...known, ...part] : part
+      } else if (name === 'text' && typeof part === 'string') {
+        const known = choice.fields[name]
+        choice.fields[name] = typeof known === 'string' ? known + part : part
       } else choice.fields[name] = part
     }
   }
@@ -151,28 +162,4 @@ function mergeLists(known: Fields, part: Fields): Fields {
 
 function completed(message: Fields): Fields {
   return { role: 'assistant', content: null, ...message }
-}
-
-function parsed(data: string): Fields | null {
-  try {
-    const value: unknown = JSON.parse(data)
-    return isFields(value) ? value : null
-  } catch {
-    return null
-  }
-}
-
-function errorText(value: unknown): string {
-  if (isFields(value) && typeof value['message'] === 'string') return value['message']
-  return JSON.stringify(value)
-}
-
-/** Without a prototype, so that no field name of a stream means anything. */
-function empty(): Fields {
-  const fields: Fields = Object.create(null)
-  return fields
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -2,18 +2,12 @@
 import { z } from 'zod'
 import { usage } from '../contract/index.ts'
 import { ShadowError } from '../lib/error.ts'
-import {
-  type JsonMember,
-  memberNamed,
-  parseSlice,
-  type Slice,
-  scanJsonObject,
-  textOfBytes,
-} from '../lib/json-slices.ts'
+import { memberNamed, parseSlice, type Slice, scanJsonObject } from '../lib/json-slices.ts'
 import { canonicalChatTools, chatWalk } from './chat-canonical.ts'
 import { readChatMessage, readChatTools } from './chat-read.ts'
 import { ChatStreamAssembler } from './chat-stream.ts'
 import type { Dialect, SplitReply, SplitRequest } from './dialect.ts'
+import { headOf, othersOf, sessionOfMetadata, valueOf } from './json-fields.ts'
 
 const instruction = z.object({
   role: z.enum(['system', 'developer']),
@@ -41,16 +35,13 @@ export const chat: Dialect = {
       )
     }
     const tools = memberNamed(members, 'tools')
-    const model = memberNamed(members, 'model')
-    const name = model === undefined ? undefined : parseSlice(body, model.value)
-    const stream = memberNamed(members, 'stream')
     return {
       messages: slices,
       tools: tools?.value ?? null,
-      others: members.filter((member) => member !== messages && member !== tools).map(({ value }) => value),
-      model: model?.value ?? null,
-      modelName: typeof name === 'string' ? name : '',
-      stream: stream !== undefined && textOfBytes(body, stream.value) === 'true',
+      others: othersOf(members, messages, tools),
+      ...headOf(body, members),
+      previousReply: null,
+      session: sessionOfMetadata(body, memberNamed(members, 'metadata')),
       systemText: () => leadingInstructions(body, slices),
     } satisfies SplitRequest
   },
@@ -67,7 +58,7 @@ export const chat: Dialect = {
   },
 
   assembler: () => new ChatStreamAssembler(),
-  readMessage: readChatMessage,
+  readMessages: (bytes) => [readChatMessage(parseSlice(bytes))],
   readTools: readChatTools,
 }
 
@@ -78,6 +69,7 @@ function splitReply(body: Uint8Array): SplitReply | null {
   const used = usage.safeParse(valueOf(body, memberNamed(members, 'usage')))
   const model = valueOf(body, memberNamed(members, 'model'))
   return {
+    id: null,
     choices: choices.flatMap((choice, place) => {
       const fields = scanJsonObject(body, choice)
       const message = memberNamed(fields, 'message')
@@ -93,10 +85,6 @@ function splitReply(body: Uint8Array): SplitReply | null {
     usage: used.success ? used.data : null,
     model: typeof model === 'string' ? model : null,
   }
-}
-
-function valueOf(body: Uint8Array, member: JsonMember | undefined): unknown {
-  return member === undefined ? undefined : parseSlice(body, member.value)
 }
 
 function leadingInstructions(body: Uint8Array, messages: readonly Slice[]): string {

@@ -10,6 +10,10 @@ import type { Slice } from '../lib/json-slices.ts'
 
 /** A request's body, taken apart without copying: slices into its bytes. */
 export interface SplitRequest {
+  /**
+   * In the order of the conversation, which need not be that of the body. Each is an element of a list, several
+   * that lie side by side, or a member with its name; none overlaps another.
+   */
   readonly messages: readonly Slice[]
   /** The value of the field that declares tools; null where the body has none. */
   readonly tools: Slice | null
@@ -19,13 +23,20 @@ export interface SplitRequest {
   readonly model: Slice | null
   readonly modelName: string
   readonly stream: boolean
+  /** The reply whose conversation the upstream keeps and goes on from; null where the body holds it all. */
+  readonly previousReply: string | null
+  /** What the body itself calls the run that it belongs to; null where it doesn't. */
+  readonly session: string | null
   /** The text of the leading instructions, for rules that recognise a task. */
   systemText(): string
 }
 
 /** One message in canonical form. */
 export interface CanonicalMessage {
-  /** Equal for messages that mean the same at this place of a conversation. */
+  /**
+   * Equal for messages that mean the same at this place of a conversation. One line of canonical JSON for each
+   * message that chat completions would make of it.
+   */
   readonly text: string
   /** Whether it belongs to the conversation's root, with the tools. */
   readonly isRoot: boolean
@@ -42,6 +53,8 @@ export interface CanonicalWalk {
 
 /** A reply's body, taken apart: slices into its bytes. */
 export interface SplitReply {
+  /** By what a later request may name it (`previousReply`); null where none can. */
+  readonly id: string | null
   readonly choices: readonly {
     readonly index: number
     readonly message: Slice
@@ -78,7 +91,7 @@ export interface Dialect {
   /** Null when the body is no reply of this dialect. */
   splitReply(body: Uint8Array): SplitReply | null
   assembler(): StreamAssembler
-  /** A stored message in the contract's form; anything that an upstream accepted has one. */
-  readMessage(bytes: Uint8Array): ChatMessage
+  /** A stored message in the contract's form, where it may be several; anything that an upstream accepted has one. */
+  readMessages(bytes: Uint8Array): ChatMessage[]
   readTools(bytes: Uint8Array): ToolDefinition[]
 }

@@ -1,6 +1,9 @@
 /** The wire formats that Shadow reads, in the order in which they are asked whether a path is theirs. */
 import { chat } from './chat.ts'
+import { completions } from './completions.ts'
 import type { Dialect } from './dialect.ts'
+import { messages } from './messages.ts'
+import { responses } from './responses.ts'
 
 export type {
   CanonicalWalk,
@@ -11,7 +14,7 @@ export type {
 } from './dialect.ts'
 export { chat }
 
-export const dialects: readonly Dialect[] = [chat]
+export const dialects: readonly Dialect[] = [chat, responses, messages, completions]
 
 /** The dialect whose calls are kept under this path; undefined for what is passed through uncaptured. */
 export function dialectOf(method: string, path: string): Dialect | undefined {

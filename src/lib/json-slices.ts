@@ -14,6 +14,8 @@ export interface Slice {
 export interface JsonMember {
   /** Decoded; a name may occur more than once, and readers of JSON take the last. */
   readonly name: string
+  /** Where the name's opening quote stands. */
+  readonly nameStart: number
   readonly value: Slice
   /** The elements where the value is an array. */
   readonly elements: readonly Slice[] | null
@@ -85,6 +87,7 @@ class Scanner {
   private readonly open = new Uint8Array(maxJsonDepth)
   private depth = 0
   private name = ''
+  private nameStart = 0
   private valueStart = 0
   private elements: Slice[] | null = null
   private elementStart = 0
@@ -148,7 +151,10 @@ class Scanner {
   private memberName(start: number): number {
     if (start >= this.end || this.bytes[start] !== quote) throw malformed('a member name was expected', start)
     const end = skipString(this.bytes, start, this.end)
-    if (this.depth === 1) this.name = nameOf(this.bytes, start, end)
+    if (this.depth === 1) {
+      this.name = nameOf(this.bytes, start, end)
+      this.nameStart = start
+    }
     const at = skipSpace(this.bytes, end, this.end)
     if (at >= this.end || this.bytes[at] !== colon) throw malformed('":" was expected', at)
     return at + 1
@@ -165,6 +171,7 @@ class Scanner {
     if (this.depth === 1) {
       this.members.push({
         name: this.name,
+        nameStart: this.nameStart,
         value: { start: this.valueStart, end },
         elements: this.elements,
       })

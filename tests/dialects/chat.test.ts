@@ -78,7 +78,7 @@ test.each([
   ],
   ['just text', { role: 'user', content: '"just text"' }],
 ])('%j can be read', (message, wanted) => {
-  expect(chat.readMessage(Buffer.from(JSON.stringify(message)))).toMatchObject(wanted)
+  expect(chat.readMessages(Buffer.from(JSON.stringify(message)))[0]).toMatchObject(wanted)
 })
 
 test('what is no reply is none', () => {
@@ -86,6 +86,7 @@ test('what is no reply is none', () => {
     expect(chat.splitReply(Buffer.from(body))).toBeNull()
   }
   expect(chat.splitReply(Buffer.from('{"choices":[{"text":"old"}],"usage":{"total_tokens":1}}'))).toEqual({
+    id: null,
     choices: [],
     usage: null,
     model: null,

@@ -37,6 +37,15 @@ const facts = z.object({
   /** How many of the leading messages are the canonical root's. */
   rootMessages: z.number(),
   messages: z.array(slice),
+  /** Whether the messages go on from an earlier reply, whose node stands in the root's place. */
+  goesOn: z.boolean().optional(),
+  /** By what a later request may name the reply. */
+  replyId: z.string().nullish(),
+  /** The call whose conversation this one goes on from with a history that was rewritten. */
+  continues: z.string().nullish(),
+  /** Which of the run's agents called, and which one started it, where the headers say so. */
+  agent: z.string().nullish(),
+  parentAgent: z.string().nullish(),
   tools: slice.nullable(),
   large: z.array(slice),
   replies: z.array(z.object({ index: z.number(), slice, finishReason: z.string().nullable() })).nullable(),

@@ -1,7 +1,7 @@
 /** Brings one call into the tables, storing of its conversation only what isn't there yet. */
 import type { KeyedHash } from '../../lib/hash.ts'
 import type { CallEntry } from './call-entry.ts'
-import { cutOut, type Filling, listOf, writeHoles } from './layout.ts'
+import { cutOut, type Filling, listOf, rowsOf, writeHoles } from './layout.ts'
 import { hashAt, partHash } from './prompt.ts'
 import { madeBy, type Statements } from './statements.ts'
 
@@ -131,12 +131,23 @@ export class CallTables {
     return this.sql.part.get(hash)?.id ?? madeBy(this.sql.insertPart.run(hash, bytes))
   }
 
-  private insertEnvelope({ request, messages, tools, large }: CallEntry): number {
+  private insertEnvelope({ request, messages, tools, large, goesOn = false }: CallEntry): number {
     const slices = messages.map(([start, end]) => ({ start, end }))
-    const list = listOf(request, slices)
-    const cuts: { slice: { start: number; end: number }; filling: Filling }[] = [
-      { slice: list.slice, filling: { kind: 'messages', between: list.between } },
-    ]
+    const apart = [...(tools === null ? [] : [tools]), ...large].map(([start, end]) => ({ start, end }))
+    const rows = rowsOf(slices, apart)
+    const cuts: { slice: { start: number; end: number }; filling: Filling }[] = rows.map((row) => {
+      const { slice, between } = listOf(request, row.slices)
+      // Of a prompt that goes on from what the upstream keeps, the request holds but the last messages.
+      const isAll = rows.length === 1 && !goesOn
+      return {
+        slice,
+        filling: {
+          kind: 'messages',
+          between,
+          ...(isAll ? {} : { from: row.from, count: row.slices.length }),
+        },
+      }
+    })
     if (tools !== null) cuts.push({ slice: { start: tools[0], end: tools[1] }, filling: { kind: 'tools' } })
     for (const [start, end] of large) {
       const bytes = request.subarray(start, end)

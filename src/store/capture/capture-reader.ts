@@ -163,8 +163,15 @@ export class CaptureReader {
     const partOf = this.opened.sqlite.prepare<[Buffer], { bytes: Buffer }>(
       'SELECT bytes FROM parts WHERE hash = ?',
     )
-    return fillIn({ literal: row.literal, holes: readHoles(row.holes) }, (hole) => {
-      if (hole.kind === 'messages') return joinList(messages, hole.between)
+    const holes = readHoles(row.holes)
+    const sent = holes.reduce((sum, hole) => sum + (hole.kind === 'messages' ? (hole.count ?? 0) : 0), 0)
+    const own = messages.slice(messages.length - sent)
+    return fillIn({ literal: row.literal, holes }, (hole) => {
+      if (hole.kind === 'messages') {
+        const { from, count, between } = hole
+        const all = from === undefined || count === undefined
+        return joinList(all ? messages : own.slice(from, from + count), between)
+      }
       if (hole.kind === 'tools') return tools ?? Buffer.alloc(0)
       if (hole.kind === 'part') return partOf.get(Buffer.from(hole.hash, 'hex'))?.bytes ?? Buffer.alloc(0)
       return Buffer.alloc(0)

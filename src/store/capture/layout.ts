@@ -8,8 +8,17 @@ import type { Slice } from '../../lib/json-slices.ts'
 const position = { at: z.number().int().nonnegative() }
 
 const hole = z.discriminatedUnion('kind', [
-  /** The messages of the prompt, and what stands between each two of them (one text where it never differs). */
-  z.object({ ...position, kind: z.literal('messages'), between: z.union([z.string(), z.array(z.string())]) }),
+  /**
+   * Messages of the request, and what stands between each two of them (one text where it never differs): all of
+   * the prompt's, or, where they don't lie side by side, `count` of them from place `from` on.
+   */
+  z.object({
+    ...position,
+    kind: z.literal('messages'),
+    between: z.union([z.string(), z.array(z.string())]),
+    from: z.number().int().nonnegative().optional(),
+    count: z.number().int().nonnegative().optional(),
+  }),
   z.object({ ...position, kind: z.literal('tools') }),
   z.object({ ...position, kind: z.literal('part'), hash: z.string() }),
   /** A reply's message, by its place among the choices. */
@@ -19,7 +28,7 @@ export type Hole = z.infer<typeof hole>
 
 /** What fills a hole; `at` follows from the slice that is cut out. */
 export type Filling =
-  | { kind: 'messages'; between: string | string[] }
+  | { kind: 'messages'; between: string | string[]; from?: number; count?: number }
   | { kind: 'tools' }
   | { kind: 'part'; hash: string }
   | { kind: 'reply'; place: number }
@@ -64,6 +73,28 @@ export function writeHoles(holes: readonly Hole[]): string {
 
 export function readHoles(text: string): Hole[] {
   return z.array(hole).parse(JSON.parse(text))
+}
+
+/**
+ * Slices cut into rows in which each lies behind the one before it, with none of `apart` in between.
+ * @returns for each row where it begins in `slices`, and its slices
+ */
+export function rowsOf(
+  slices: readonly Slice[],
+  apart: readonly Slice[],
+): { from: number; slices: readonly Slice[] }[] {
+  const rows: { from: number; slices: Slice[] }[] = []
+  for (const [place, slice] of slices.entries()) {
+    const row = rows.at(-1)
+    const before = row?.slices.at(-1)
+    const isNext =
+      before !== undefined &&
+      slice.start >= before.end &&
+      !apart.some(({ start }) => start >= before.end && start < slice.start)
+    if (row !== undefined && isNext) row.slices.push(slice)
+    else rows.push({ from: place, slices: [slice] })
+  }
+  return rows
 }
 
 /** The slice that all of `slices` lie in, and what stands between them. */

@@ -6,7 +6,8 @@ import { ShadowError } from '../../lib/error.ts'
 /** What the store needs to know of a dialect to give messages their meaning back. */
 export interface MessageReader {
   readonly name: string
-  readMessage(bytes: Uint8Array): ChatMessage
+  /** At least one. */
+  readMessages(bytes: Uint8Array): ChatMessage[]
   readTools(bytes: Uint8Array): ToolDefinition[]
 }
 
@@ -24,7 +25,7 @@ export class MessageTree {
   private readonly select: (id: number) => RawNode | undefined
   private readonly readers: readonly MessageReader[]
   private readonly nodes = new Map<number, RawNode>()
-  private readonly messages = new Map<number, ChatMessage>()
+  private readonly messages = new Map<number, ChatMessage[]>()
   private readonly tools = new Map<number, ToolDefinition[]>()
 
   constructor(sqlite: SqliteDatabase.Database, readers: readonly MessageReader[]) {
@@ -41,13 +42,15 @@ export class MessageTree {
     const path = this.path(id)
     const root = path[0]
     return {
-      messages: path.slice(1).map((node) => this.message(node, reader)),
+      messages: path.slice(1).flatMap((node) => this.messagesOf(node, reader)),
       tools: root === undefined ? [] : this.toolsOf(root, reader),
     }
   }
 
   messageAt(id: number, dialect: string): ChatMessage {
-    return this.message(id, this.readerOf(dialect))
+    const [message] = this.messagesOf(id, this.readerOf(dialect))
+    if (message === undefined) throw new Error('A stored message reads as at least one.')
+    return message
   }
 
   /** The tools' bytes (null where there are none) and each message's, as they came. */
@@ -75,13 +78,13 @@ export class MessageTree {
     return found
   }
 
-  private message(id: number, reader: MessageReader): ChatMessage {
-    let message = this.messages.get(id)
-    if (message === undefined) {
-      message = reader.readMessage(this.node(id).bytes ?? Buffer.alloc(0))
-      this.messages.set(id, message)
+  private messagesOf(id: number, reader: MessageReader): ChatMessage[] {
+    let messages = this.messages.get(id)
+    if (messages === undefined) {
+      messages = reader.readMessages(this.node(id).bytes ?? Buffer.alloc(0))
+      this.messages.set(id, messages)
     }
-    return message
+    return messages
   }
 
   private toolsOf(id: number, reader: MessageReader): ToolDefinition[] {

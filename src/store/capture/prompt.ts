@@ -4,6 +4,7 @@ import { hashBytes, type KeyedHash } from '../../lib/hash.ts'
 /** A message as it came, and what it means at its place (see the dialects). */
 export interface PromptMessage {
   readonly bytes: Uint8Array
+  /** One line for each message that it stands for. */
   readonly canonicalText: string
   /** Whether it belongs to the canonical root. */
   readonly isRoot: boolean
@@ -85,9 +86,13 @@ export function rawHash(hash: KeyedHash, parent: Uint8Array, bytes: Uint8Array):
 export function canonicalHash(
   hash: KeyedHash,
   parent: Uint8Array,
-  message: Pick<PromptMessage, 'canonicalText' | 'isRoot'>,
+  { canonicalText, isRoot }: Pick<PromptMessage, 'canonicalText' | 'isRoot'>,
 ): Buffer {
-  return hash.of(message.isRoot ? 'root message' : 'node', parent, message.canonicalText)
+  const kind = isRoot ? 'root message' : 'node'
+  // A message of one dialect may be several of another, and both come to the same node.
+  if (!canonicalText.includes('\n')) return hash.of(kind, parent, canonicalText)
+  const [first = '', ...others] = canonicalText.split('\n')
+  return others.reduce((node, line) => hash.of(kind, node, line), hash.of(kind, parent, first))
 }
 
 /** One hash of a path; 0 is the root's. */
