@@ -12,6 +12,7 @@ import type { ProxyContext } from './context.ts'
 import { endToEnd, type Headers, headerOf, pairsOf, without } from './headers.ts'
 import { type Ending, ReplyTap } from './reply-tap.ts'
 import { ReplyWriter, sendError } from './reply-writer.ts'
+import { readBody } from './request-body.ts'
 import type { Target } from './target.ts'
 import { taskOf } from './task-of.ts'
 
@@ -24,7 +25,7 @@ export async function handleCapturedCall(
 ): Promise<void> {
   const startedAt = Date.now()
   const start = performance.now()
-  const body = await readBody(req)
+  const body = await readBody(req, context.limits.requestBytes)
   // The agent left before its request was whole: there is nothing to answer and nothing to record.
   if (body === null) return
   const headers = without(endToEnd(pairsOf(req.rawHeaders)), 'expect')
@@ -200,15 +201,4 @@ class CapturedCall {
   private elapsed(): number {
     return performance.now() - this.start
   }
-}
-
-/** Null when the agent went away before the end. */
-async function readBody(req: IncomingMessage): Promise<Buffer | null> {
-  const chunks: Buffer[] = []
-  return new Promise((resolve) => {
-    req.on('data', (chunk: Buffer) => chunks.push(chunk))
-    req.once('end', () => resolve(chunks.length === 1 ? (chunks[0] ?? null) : Buffer.concat(chunks)))
-    req.once('error', () => resolve(null))
-    req.once('close', () => resolve(null))
-  })
 }

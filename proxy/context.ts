@@ -2,6 +2,7 @@
 import type { Logger } from 'pino'
 import type { RouteSource, Upstream } from '../src/contract/index.ts'
 import type { CaptureStore } from '../src/store/capture/index.ts'
+import type { ProxyLimits } from './limits.ts'
 import type { TaskRules } from './task-of.ts'
 
 export interface ProxyContext {
@@ -13,6 +14,7 @@ export interface ProxyContext {
   readonly store: CaptureStore
   readonly tasks: TaskRules
   readonly logger: Logger
+  readonly limits: ProxyLimits
   readonly counts: ProxyCounts
   /** ULIDs that rise within this process. */
   newId(): string

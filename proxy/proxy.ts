@@ -6,6 +6,7 @@ import { ShadowError } from '../src/lib/error.ts'
 import type { CaptureStore } from '../src/store/capture/index.ts'
 import { callIds } from './call-id.ts'
 import type { ProxyContext, ProxyCounts } from './context.ts'
+import { defaultLimits, type ProxyLimits } from './limits.ts'
 import { createProxyServer, type Listening, listen } from './server.ts'
 import type { TaskRules } from './task-of.ts'
 
@@ -23,6 +24,8 @@ export interface ProxyOptions {
   store: CaptureStore
   tasks: TaskRules
   logger: Logger
+  /** What differs from the defaults. */
+  limits?: Partial<ProxyLimits>
   /** Served beside the proxy, at the root. */
   mount?: Hono
 }
@@ -42,9 +45,9 @@ export interface Proxy {
 
 /** Upstreams and store stay the caller's to close, after the proxy. */
 export function createProxy(options: ProxyOptions): Proxy {
-  const { mount, ...rest } = options
+  const { mount, limits, ...rest } = options
   const counts: ProxyCounts = { captured: 0, notCaptured: 0, passedThrough: 0, inFlight: 0 }
-  const context: ProxyContext = { ...rest, counts, newId: callIds() }
+  const context: ProxyContext = { ...rest, limits: { ...defaultLimits, ...limits }, counts, newId: callIds() }
   const app = new Hono()
   app.get('/health', (c) =>
     c.json({

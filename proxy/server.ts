@@ -7,9 +7,11 @@ import { dialectOf } from '../src/dialects/index.ts'
 import { messageOf, ShadowError } from '../src/lib/error.ts'
 import { handleCapturedCall } from './captured-call.ts'
 import type { ProxyContext } from './context.ts'
+import type { ProxyLimits } from './limits.ts'
 import { handleModels } from './models.ts'
 import { handlePassThrough } from './pass-through.ts'
 import { sendError } from './reply-writer.ts'
+import { refuseBody } from './request-body.ts'
 import { type Target, targetOf } from './target.ts'
 
 export interface Listening {
@@ -25,10 +27,11 @@ export interface Listening {
  */
 export function createProxyServer(context: ProxyContext, app: Hono): Server {
   const others = getRequestListener(app.fetch)
-  // Longer than the pools of common clients keep theirs, so that the client is the one who closes.
-  return createServer({ keepAliveTimeout: 75_000, maxHeaderSize: 65_536 }, (req, res) => {
+  const { limits } = context
+  const dispatch = (req: IncomingMessage, res: ServerResponse) => {
     let target: Target | null
     try {
+      checkUrl(req, limits)
       target = targetOf(req.url ?? '/')
     } catch (error) {
       sendError(res, asShadowError(error))
@@ -36,7 +39,32 @@ export function createProxyServer(context: ProxyContext, app: Hono): Server {
     }
     if (target === null) void others(req, res)
     else void handle(context, target, req, res)
+  }
+  const server = createServer(
+    {
+      // Longer than the pools of common clients keep theirs, so that the client is the one who closes.
+      keepAliveTimeout: 75_000,
+      maxHeaderSize: limits.headerBytes,
+      headersTimeout: limits.headersTimeoutMs,
+      requestTimeout: limits.requestTimeoutMs,
+      connectionsCheckingInterval: limits.checkIntervalMs,
+    },
+    dispatch,
+  )
+  // Who asks before sending is told before sending.
+  server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => {
+    if (Number(req.headers['content-length'] ?? 0) <= limits.requestBytes) res.writeContinue()
+    dispatch(req, res)
   })
+  return server
+}
+
+function checkUrl(req: IncomingMessage, { urlBytes }: ProxyLimits): void {
+  if ((req.url ?? '').length > urlBytes) {
+    throw new ShadowError('too_large', `The URL is longer than ${urlBytes} bytes.`, {
+      hint: 'Send what it holds in the body.',
+    })
+  }
 }
 
 async function handle(context: ProxyContext, target: Target, req: IncomingMessage, res: ServerResponse) {
@@ -48,8 +76,13 @@ async function handle(context: ProxyContext, target: Target, req: IncomingMessag
     else if (method === 'GET' && target.path === '/models') await handleModels(context, target, req, res)
     else await handlePassThrough(context, target, req, res)
   } catch (error) {
+    const known = asShadowError(error)
+    if (known.code === 'too_large' && !res.headersSent) {
+      refuseBody(req, res, known)
+      return
+    }
     context.logger.error({ error: messageOf(error), path: target.path }, 'a request failed inside the proxy')
-    sendError(res, asShadowError(error))
+    sendError(res, known)
   } finally {
     context.counts.inFlight--
   }

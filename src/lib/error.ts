@@ -13,6 +13,8 @@ export type ErrorCode =
   | 'unknown_task'
   | 'no_calls'
   | 'conflict'
+  | 'forbidden'
+  | 'too_large'
   | 'busy'
   | 'port_in_use'
   | 'missing_prerequisite'
@@ -36,6 +38,8 @@ const httpStatusOf: Record<ErrorCode, number> = {
   unknown_task: 404,
   no_calls: 409,
   conflict: 409,
+  forbidden: 403,
+  too_large: 413,
   busy: 503,
   port_in_use: 500,
   missing_prerequisite: 500,

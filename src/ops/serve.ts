@@ -1,16 +1,14 @@
 /** `shadow serve`: the capture proxy, the router's owned side and the API, composed. */
 import { randomBytes } from 'node:crypto'
-import { join } from 'node:path'
 import type { Hono } from 'hono'
 import type { Logger } from 'pino'
 import { createHttpUpstream, createProxy } from '../../proxy/proxy.ts'
 import type { RouteChange } from '../contract/api.ts'
-import type { Route } from '../contract/route.ts'
 import { dialects } from '../dialects/index.ts'
 import { messageOf, ShadowError } from '../lib/error.ts'
 import { openCaptureStore } from '../store/capture/index.ts'
-import { findBaseModel } from './models.ts'
 import { findServer, removeServerFile, writeServerFile } from './server-file.ts'
+import { findVersion } from './serving/find-version.ts'
 import { OwnedServer } from './serving/owned-server.ts'
 import { RouteTable } from './serving/route-table.ts'
 import { TaskTable } from './serving/task-table.ts'
@@ -51,23 +49,20 @@ export async function serve(workspace: Workspace, options: ServeOptions): Promis
   }
   // Closed from the last to the first, also when a later step of starting fails.
   await using starting = new AsyncDisposableStack()
-  const store = starting.adopt(await openCaptureStore(home, dialects), (opened) => opened.close())
+  const store = starting.adopt(
+    await openCaptureStore(home, dialects, { onTrouble: (trouble) => log.error(trouble) }),
+    (opened) => opened.close(),
+  )
   const owned = starting.adopt(
     new OwnedServer({
       connect: (socketPath) => createHttpUpstream({ name: 'owned', baseUrl: 'http://engine/v1', socketPath }),
-      modelPath: (baseModel) => findBaseModel(baseModel),
+      find: (version) => findVersion(workspace, version),
       log,
     }),
     (server) => server.close(),
   )
-  const prepare = async (routes: readonly Route[]): Promise<void> => {
-    for (const route of routes) if (route.state === 'owned') await makeReady(workspace, owned, route)
-  }
-  const routes = starting.adopt(
-    new RouteTable(pipeline, prepare, (error) =>
-      log.error({ error: messageOf(error) }, 'a changed route could not be made ready; the old one stays'),
-    ),
-    (table) => table.close(),
+  const routes = starting.adopt(new RouteTable(pipeline, (version) => owned.ensure(version), log), (table) =>
+    table.close(),
   )
   const tasks = starting.adopt(new TaskTable(pipeline), (table) => table.close())
   await tasks.start()
@@ -76,7 +71,7 @@ export async function serve(workspace: Workspace, options: ServeOptions): Promis
     token: randomBytes(24).toString('base64url'),
     async changeRoute(task, change) {
       const { sourceKey, ...event } = change
-      if (change.state === 'owned') await makeReady(workspace, owned, { task, ...event })
+      if (change.version !== null) await owned.ensure(change.version)
       await pipeline.routes.change({ task, ...event, ...(sourceKey === undefined ? {} : { sourceKey }) })
       await routes.refresh()
     },
@@ -108,21 +103,4 @@ export async function serve(workspace: Workspace, options: ServeOptions): Promis
 
   const running = starting.move()
   return { url, close: () => running.disposeAsync() }
-}
-
-async function makeReady(
-  workspace: Workspace,
-  owned: OwnedServer,
-  route: Pick<Route, 'task' | 'version'>,
-): Promise<void> {
-  const number = Number(route.version?.split('@')[1])
-  const version = await workspace.pipeline.versions.find(route.task, number)
-  if (version === null || route.version === null) {
-    throw new ShadowError('not_found', `There is no version ${route.version ?? ''} of task ${route.task}.`)
-  }
-  await owned.ensure(version.baseModel, {
-    name: route.version,
-    adapterPath: join(workspace.home, version.adapterPath),
-    policy: version.servePolicy,
-  })
 }

@@ -64,7 +64,7 @@ test('no reply that ended at the client is lost when the process is killed under
     finished.push(...(await Promise.all(clients)).flat())
   }
   await standIn.close()
-  expect(finished.length).toBeGreaterThan(100)
+  expect(finished.length).toBeGreaterThan(30)
   const reader = await openCaptureReader(home, dialects)
   const known = new Map((await reader.callsOfTask('default')).map((call) => [call.id, call]))
   await reader.close()

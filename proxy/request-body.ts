@@ -1,0 +1,62 @@
+/** A request's body, up to a limit beyond which nothing more of it is read. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { ShadowError } from '../src/lib/error.ts'
+
+/** Milliseconds for which what a client goes on sending is thrown away, so that it gets to read the refusal. */
+const lingerMs = 500
+
+/** @throws ShadowError too_large when the request says itself that its body is longer */
+export function checkDeclaredLength(req: IncomingMessage, maxBytes: number): void {
+  if (Number(req.headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes)
+}
+
+/**
+ * Null when the agent went away before the end.
+ * @throws ShadowError too_large as soon as more than `maxBytes` have come
+ */
+export async function readBody(req: IncomingMessage, maxBytes: number): Promise<Buffer | null> {
+  checkDeclaredLength(req, maxBytes)
+  const chunks: Buffer[] = []
+  let bytes = 0
+  return new Promise((resolve, reject) => {
+    const take = (chunk: Buffer) => {
+      bytes += chunk.length
+      if (bytes <= maxBytes) {
+        chunks.push(chunk)
+        return
+      }
+      req.off('data', take)
+      chunks.length = 0
+      reject(tooLarge(maxBytes))
+    }
+    req.on('data', take)
+    req.once('end', () => resolve(chunks.length === 1 ? (chunks[0] ?? null) : Buffer.concat(chunks)))
+    req.once('error', () => resolve(null))
+    req.once('close', () => resolve(null))
+  })
+}
+
+/** Answers a request whose body is not wanted, and closes the connection once the client could read that. */
+export function refuseBody(req: IncomingMessage, res: ServerResponse, error: ShadowError): void {
+  const body = Buffer.from(JSON.stringify(error.toOpenAI()))
+  res.writeHead(error.httpStatus, {
+    'content-type': 'application/json',
+    'content-length': body.length,
+    connection: 'close',
+  })
+  // Closing at once would reset the connection under a client that is still sending, and lose the answer.
+  res.write(body)
+  const timer = setTimeout(() => res.end(), lingerMs)
+  req.once('close', () => clearTimeout(timer))
+  req.once('end', () => {
+    clearTimeout(timer)
+    res.end()
+  })
+  req.resume()
+}
+
+function tooLarge(maxBytes: number): ShadowError {
+  return new ShadowError('too_large', `The request's body is longer than ${maxBytes} bytes.`, {
+    hint: 'Send less at once, or start `shadow serve` with a larger --max-body.',
+  })
+}
