@@ -40,6 +40,12 @@ async function main(): Promise<void> {
   await program.parseAsync()
 }
 
+// A reader that has seen enough (`| head`) is no fault.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0)
+  throw error
+})
+
 try {
   await main()
 } catch (error) {

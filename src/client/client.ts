@@ -1,6 +1,9 @@
 /** Speaks HTTP to a running server. */
 import type { RouteChange } from '../contract/api.ts'
 
+/** A server on the same machine that takes longer is not to be steered. */
+const answerTimeoutMs = 2_000
+
 export class ShadowClient {
   readonly #url: string
   readonly #token: string
@@ -8,6 +11,19 @@ export class ShadowClient {
   constructor(options: { url: string; token: string }) {
     this.#url = options.url
     this.#token = options.token
+  }
+
+  /** Whether a server that knows this token answers at the address. */
+  async answers(): Promise<boolean> {
+    try {
+      const reply = await fetch(`${this.#url}/shadow/v1/status`, {
+        headers: { authorization: `Bearer ${this.#token}` },
+        signal: AbortSignal.timeout(answerTimeoutMs),
+      })
+      return reply.ok
+    } catch {
+      return false
+    }
   }
 
   /** Resolves when the route answers as asked. @throws Error with the server's own words */

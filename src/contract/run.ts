@@ -54,6 +54,8 @@ export const modelVersion = z.object({
   task: z.string(),
   number: z.number().int().positive(),
   baseModel: z.string(),
+  /** SHA-256 of the base model's file. */
+  baseHash: z.string(),
   /** Folder in PEFT's format, relative to SHADOW_HOME. */
   adapterPath: z.string(),
   adapterHash: z.string(),

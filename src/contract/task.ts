@@ -24,10 +24,18 @@ export type Recognition = z.infer<typeof recognition>
 
 /** An OpenAI-compatible endpoint that scores. */
 export const judgeEndpoint = z.strictObject({
-  baseUrl: z.url(),
+  baseUrl: z
+    .url({ protocol: /^https?$/, error: 'must be an http(s) URL' })
+    .refine((url) => new URL(url).username === '' && new URL(url).password === '', {
+      error: 'must hold no key: name the environment variable that does in apiKeyEnv',
+    }),
   model: z.string().default('judge'),
   /** Name of the environment variable that holds its key; the key itself is never stored. */
-  apiKeyEnv: z.string().nullable().default(null),
+  apiKeyEnv: z
+    .string()
+    .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'names an environment variable; the key itself is never stored')
+    .nullable()
+    .default(null),
   /** Calls under way at once. */
   concurrency: z.number().int().positive().default(8),
 })

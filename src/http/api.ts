@@ -24,6 +24,8 @@ export function createApi(control: ServerControl): Hono {
     await next()
   })
 
+  app.get('/status', (context) => context.json({ status: 'ok', pid: process.pid }))
+
   app.put('/tasks/:task/route', async (context) => {
     const task = taskName.safeParse(context.req.param('task'))
     const change = routeChange.safeParse(await context.req.json().catch(() => null))

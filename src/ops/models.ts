@@ -46,7 +46,10 @@ export async function resolveTarget(
   if (task !== undefined && !existsSync(target)) {
     const version = await workspace.pipeline.versions.find(task, Number(number))
     if (version !== null)
-      return { basePath: findBaseModel(base ?? version.baseModel), adapterFolder: version.adapterPath }
+      return {
+        basePath: findBaseModel(base ?? version.baseModel),
+        adapterFolder: join(workspace.home, version.adapterPath),
+      }
     const known = (await workspace.pipeline.versions.list(null)).map((one) => `${one.task}@${one.number}`)
     throw new ShadowError('not_found', `There is no model version ${target}.`, {
       hint: known.length === 0 ? 'No run has finished yet.' : `There are: ${known.join(', ')}.`,

@@ -23,7 +23,7 @@ export async function importReferences(
 
 async function read(file: string): Promise<string> {
   try {
-    return await readFile(file, 'utf8')
+    return (await readFile(file, 'utf8')).replace(/^\uFEFF/, '')
   } catch (cause) {
     throw new ShadowError('invalid_file', `Can't read ${file}: ${messageOf(cause)}.`, { cause })
   }

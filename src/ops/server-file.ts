@@ -2,6 +2,7 @@
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { ShadowClient } from '../client/client.ts'
 import { writeFileAtomically } from '../lib/files.ts'
 
 export const serverRecord = z.object({
@@ -23,24 +24,19 @@ export async function removeServerFile(home: string): Promise<void> {
   await rm(join(home, fileName), { force: true })
 }
 
-/** The running server of this home; null when there is none, or only what a killed one left behind. */
+/**
+ * The running server of this home; null when there is none, or only what a killed one left behind. It is asked,
+ * since its process number may be another's by now.
+ */
 export async function findServer(home: string): Promise<ServerRecord | null> {
-  let text: string
-  try {
-    text = await readFile(join(home, fileName), 'utf8')
-  } catch {
-    return null
-  }
-  const parsed = serverRecord.safeParse(JSON.parse(text))
-  return parsed.success && isAlive(parsed.data.pid) ? parsed.data : null
+  const record = await readRecord(home)
+  return record !== null && (await new ShadowClient(record).answers()) ? record : null
 }
 
-/** Whether a process of this number exists. */
-export function isAlive(pid: number): boolean {
+async function readRecord(home: string): Promise<ServerRecord | null> {
   try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM'
+    return serverRecord.parse(JSON.parse(await readFile(join(home, fileName), 'utf8')))
+  } catch {
+    return null
   }
 }

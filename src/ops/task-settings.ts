@@ -16,7 +16,10 @@ export function applySettings(config: TaskConfig, settings: readonly string[]): 
         hint: 'Write key=value, for instance judge.model=gpt-5 or gate.margin=0.01.',
       })
     }
-    assign(changed, setting.slice(0, equals).split('.'), parseValue(setting.slice(equals + 1)))
+    const path = setting.slice(0, equals).split('.')
+    if (path.includes('__proto__'))
+      throw new ShadowError('invalid_config', `There is no setting ${path.join('.')}.`)
+    assign(changed, path, parseValue(setting.slice(equals + 1)))
   }
   const parsed = taskConfig.safeParse(changed)
   if (parsed.success) return parsed.data
@@ -31,7 +34,7 @@ export function applySettings(config: TaskConfig, settings: readonly string[]): 
 
 function assign(target: Record<string, unknown>, path: readonly string[], value: unknown): void {
   const [key, ...rest] = path
-  if (key === undefined || key === '__proto__') return
+  if (key === undefined) return
   if (rest.length === 0) {
     target[key] = value
     return

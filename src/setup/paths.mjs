@@ -6,6 +6,7 @@ import { existsSync, mkdirSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { SetupFailure, systemCode } from './failure.mjs'
 
 /**
  * The private directory with everything that belongs to the user: `SHADOW_HOME`, else `~/.shadow`.
@@ -47,6 +48,12 @@ export function packageRoot(from = fileURLToPath(import.meta.url)) {
  * @returns {string}
  */
 export function privateDir(dir) {
-  mkdirSync(dir, { recursive: true, mode: 0o700 })
+  try {
+    mkdirSync(dir, { recursive: true, mode: 0o700 })
+  } catch (thrown) {
+    throw new SetupFailure(
+      `${dir} can not be created (${systemCode(thrown) ?? thrown}); point SHADOW_HOME or SHADOW_CACHE at a folder that can.`,
+    )
+  }
   return dir
 }

@@ -1,13 +1,20 @@
 import { Command } from 'commander'
+import { ShadowError } from '../../lib/error.ts'
 import { listCalls, requestBytes, showCall } from '../../ops/calls.ts'
 import { openWorkspace } from '../../ops/workspace.ts'
 import { renderDuration, renderTable, renderTime } from '../table.ts'
 
 interface Options {
   task?: string
-  limit: string
+  limit?: number
   json?: true
   raw?: true
+}
+
+function parseLimit(text: string): number {
+  const limit = Number(text)
+  if (Number.isInteger(limit) && limit > 0) return limit
+  throw new ShadowError('invalid_config', `"${text}" is no number of calls.`, { hint: 'Use 1 or more.' })
 }
 
 export function callsCommand(): Command {
@@ -15,7 +22,7 @@ export function callsCommand(): Command {
     .description('list captured calls, newest first, or show one')
     .argument('[id]', 'a call to show whole')
     .option('--task <name>', 'only of this task')
-    .option('--limit <n>', 'how many', '20')
+    .option('--limit <n>', 'how many (20 in the table, all with --json)', parseLimit)
     .option('--json', 'one JSON line a call, with its conversation')
     .option('--raw', 'with an id: the request body, byte for byte')
     .action(async (id: string | undefined, options: Options) => {
@@ -27,8 +34,7 @@ export function callsCommand(): Command {
       }
       const calls = await listCalls(workspace, {
         task: options.task ?? null,
-        limit:
-          options.json === true && options.limit === '20' ? Number.POSITIVE_INFINITY : Number(options.limit),
+        limit: options.limit ?? (options.json === true ? Number.POSITIVE_INFINITY : 20),
       })
       if (options.json === true) {
         for (const call of calls) {

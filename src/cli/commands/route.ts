@@ -13,6 +13,7 @@ export function routeCommand(): Command {
     .option('--version <name>', 'the version to route to, owned/X@n (default: the newest)')
     .action(async (task: string, wanted: string | undefined, options: { version?: string }) => {
       await using workspace = await openWorkspace()
+      await routeHistory(workspace, task)
       if (wanted !== undefined) {
         const state = routeState.safeParse(wanted)
         if (!state.success) {

@@ -4,6 +4,7 @@ import { planRun } from '../../ops/run/plan.ts'
 import { run } from '../../ops/run/run.ts'
 import { openWorkspace } from '../../ops/workspace.ts'
 import { renderPlan, renderResult } from '../render-run.ts'
+import { stopSignal } from '../stop-signal.ts'
 import { createTerminalProgress } from '../terminal-progress.ts'
 
 interface Options {
@@ -24,12 +25,9 @@ export function runCommand(): Command {
     .option('--json', 'end with one line of JSON')
     .action(async (options: Options) => {
       await using workspace = await openWorkspace()
-      const stop = new AbortController()
-      // A second Ctrl-C ends it the hard way; the next run goes on all the same.
-      process.once('SIGINT', () => stop.abort())
-      process.once('SIGTERM', () => stop.abort())
+      const signal = stopSignal()
       if (options.dryRun === true) {
-        const plan = await planRun(workspace, options.task, stop.signal)
+        const plan = await planRun(workspace, options.task, signal)
         process.stdout.write(options.json === true ? `${JSON.stringify(plan)}\n` : renderPlan(plan))
         return
       }
@@ -38,7 +36,7 @@ export function runCommand(): Command {
         task: options.task,
         until: stageName.parse(options.until),
         progress,
-        signal: stop.signal,
+        signal,
       })
       process.stdout.write(renderResult(result))
       if (options.json === true) process.stdout.write(`${JSON.stringify(result)}\n`)

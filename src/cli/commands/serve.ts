@@ -1,17 +1,24 @@
-import { Command } from 'commander'
+import { once } from 'node:events'
+import { Command, Option } from 'commander'
 import pino from 'pino'
 import { ShadowError } from '../../lib/error.ts'
 import { createApi } from '../../http/api.ts'
 import { serve } from '../../ops/serve.ts'
 import { openWorkspace } from '../../ops/workspace.ts'
+import { stopSignal } from '../stop-signal.ts'
 
 export function serveCommand(): Command {
   return new Command('serve')
     .description('run the proxy: point your agent at it with OPENAI_BASE_URL=http://127.0.0.1:8327/v1')
     .option('--upstream <url>', 'base URL of the frontier, with its /v1 (or SHADOW_UPSTREAM)')
     .option('--port <port>', 'port to listen on', parsePort, 8327)
-    .option('--log-level <level>', 'error, warn, info or debug', 'info')
+    .addOption(
+      new Option('--log-level <level>', 'how much to say on stderr')
+        .choices(['error', 'warn', 'info', 'debug'])
+        .default('info'),
+    )
     .action(async (options: { upstream?: string; port: number; logLevel: string }) => {
+      const signal = stopSignal()
       const log = pino({ level: options.logLevel, base: null }, pino.destination(2))
       await using workspace = await openWorkspace()
       const server = await serve(workspace, {
@@ -25,7 +32,7 @@ export function serveCommand(): Command {
         api: createApi,
       })
       process.stdout.write(`shadow listens on ${server.url}/v1 (stop with Ctrl-C)\n`)
-      await stopSignal()
+      if (!signal.aborted) await once(signal, 'abort')
       await server.close()
     })
 }
@@ -49,11 +56,4 @@ function upstreamUrl(text: string | undefined): string {
     })
   }
   return text.replace(/\/+$/, '')
-}
-
-async function stopSignal(): Promise<void> {
-  await new Promise<void>((resolve) => {
-    process.once('SIGINT', () => resolve())
-    process.once('SIGTERM', () => resolve())
-  })
 }

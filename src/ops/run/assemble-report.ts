@@ -57,7 +57,7 @@ export async function assembleReport(
 }
 
 /** What a reader must know to weigh the verdict. */
-function notesOf(context: RunContext, { dataset, judged }: Stages): string[] {
+function notesOf(context: RunContext, { dataset, judged, trained, evaluated }: Stages): string[] {
   const { heldOutRows, importedReferences, counts } = dataset.output
   const notes: string[] = []
   if (context.task.config.judge === null) {
@@ -80,6 +80,13 @@ function notesOf(context: RunContext, { dataset, judged }: Stages): string[] {
   const untrainable = counts['untrainable'] ?? 0
   if (untrainable > 0)
     notes.push(`${untrainable} replies were cut, refused or stopped by length, and no targets.`)
+  notes.push(...trained.output.notes.map((note) => `Training: ${note}.`))
+  const { unanswered } = evaluated.output
+  if (unanswered > 0) {
+    notes.push(
+      `The owned server refused ${unanswered} held-out calls (too long for its context, or asking for what it can't do); they count as wrong, while live the frontier would answer them.`,
+    )
+  }
   return notes
 }
 

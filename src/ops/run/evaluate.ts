@@ -7,6 +7,7 @@ import { scorers } from '../../../judge/scorers/registry.ts'
 import { datasetRow, heldOutRow } from '../../contract/dataset.ts'
 import { evaluatedRow, evaluation } from '../../contract/evaluation.ts'
 import { readJsonLines, toJsonLines, writeFileAtomically } from '../../lib/files.ts'
+import { hashBaseModel } from '../base-hash.ts'
 import { findBaseModel } from '../models.ts'
 import { servedSampler } from '../serving/served-sampler.ts'
 import { ServingProcess } from '../serving/serving-process.ts'
@@ -15,7 +16,11 @@ import type { RunContext } from './run-context.ts'
 import type { StageResult, StageRunner } from './stage.ts'
 import type { TrainOutput } from './train.ts'
 
-const evaluateOutput = z.object({ evaluation })
+const evaluateOutput = z.object({
+  evaluation,
+  /** Held-out calls that the owned model's server refused to answer. */
+  unanswered: z.number(),
+})
 export type EvaluateOutput = z.infer<typeof evaluateOutput>
 
 export async function evaluate(
@@ -31,7 +36,7 @@ export async function evaluate(
       heldOut: dataset.output.heldOutHash,
       train: dataset.output.trainHash,
       adapter: trained.output.adapterHash,
-      base: config.baseModel,
+      base: await hashBaseModel(config.baseModel),
       scorer: config.scorer,
       confidence: config.gate.confidence,
       serve: config.serve,
@@ -51,13 +56,14 @@ export async function evaluate(
           { name: 'owned', adapterPath: join(trained.folder, 'adapter'), policy: config.serve },
         ],
       })
+      const owned = servedSampler(serving.socketPath, 'owned')
       const result = await compare({
         rows,
         contenders: {
           base: servedSampler(serving.socketPath, 'base'),
           nearest: nearestNeighbour(examplesOf(trainRows)),
           frontier: capturedFrontier,
-          owned: servedSampler(serving.socketPath, 'owned'),
+          owned,
         },
         scorer: scorers[config.scorer],
         confidence: config.gate.confidence,
@@ -65,7 +71,7 @@ export async function evaluate(
         onProgress: ({ contender, done, total }) => progress.update(done, total, contender),
       })
       await writeFileAtomically(join(output, 'held-out.jsonl'), toJsonLines(result.rows))
-      return { evaluation: result.evaluation }
+      return { evaluation: result.evaluation, unanswered: owned.refused() }
     },
     facts: ({ evaluation: { calls, sessions, scores } }) => ({
       'held-out calls': calls,

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import type { GateDecision } from '../../contract/evaluation.ts'
 import { formatVersion } from '../../contract/route.ts'
 import { writeFileAtomically } from '../../lib/files.ts'
+import { hashBaseModel } from '../base-hash.ts'
 import { renderHtml } from '../report/html.ts'
 import { renderMarkdown } from '../report/markdown.ts'
 import { changeRoute } from '../route.ts'
@@ -34,6 +35,7 @@ export async function promote(
       const version = await workspace.pipeline.versions.add(sourceKey, {
         task: task.name,
         baseModel: task.config.baseModel,
+        baseHash: await hashBaseModel(task.config.baseModel),
         adapterPath: storedPath(workspace.home, join(earlier.trained.folder, 'adapter')),
         adapterHash: earlier.trained.output.adapterHash,
         servePolicy: task.config.serve,

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { ulid } from 'ulid'
 import type { Evaluation, GateDecision, StageName } from '../../contract/index.ts'
 import { messageOf, ShadowError } from '../../lib/error.ts'
-import { isAlive } from '../server-file.ts'
+import { type ProcessLock, takeLock } from '../../store/process-lock.ts'
 import type { ProgressSink } from '../progress.ts'
 import type { Workspace } from '../workspace.ts'
 import { collect } from './collect.ts'
@@ -44,7 +44,7 @@ export interface RunResult {
 /** @throws ShadowError unknown_task | no_calls | busy | whatever a stage throws; a rerun goes on from there */
 export async function run(workspace: Workspace, options: RunOptions): Promise<RunResult> {
   const context = await RunContext.open(workspace, options.task, options.signal)
-  await refuseSecondRun(workspace, options.task)
+  using _lock = await lockTask(workspace, options.task)
   const runId = ulid()
   await workspace.pipeline.runs.start({ id: runId, task: options.task, stage: 'collect', pid: process.pid })
   const stages = new StageRunner({
@@ -82,6 +82,12 @@ export async function run(workspace: Workspace, options: RunOptions): Promise<Ru
       finishedAt: Date.now(),
       error: messageOf(error),
     })
+    if (options.signal.aborted && !(error instanceof ShadowError)) {
+      throw new ShadowError('busy', 'Stopped.', {
+        hint: 'The same command goes on from there.',
+        cause: error,
+      })
+    }
     throw error
   }
 }
@@ -127,18 +133,18 @@ async function runStages(
   result.reportMarkdown = join(promoted.folder, reportFiles.markdown)
 }
 
-/** Two runs of one task would write into each other's folders. One whose process is gone was killed. */
-async function refuseSecondRun(workspace: Workspace, task: string): Promise<void> {
-  for (const other of await workspace.pipeline.runs.running(task)) {
-    if (isAlive(other.pid)) {
-      throw new ShadowError('busy', `Task ${task} has a run under way: ${other.id} (process ${other.pid}).`, {
-        hint: 'Wait for it, or stop it with Ctrl-C; what it has finished is kept.',
-      })
-    }
-    await workspace.pipeline.runs.update(other.id, {
-      state: 'failed',
-      finishedAt: Date.now(),
-      error: 'its process was killed',
+/** Two runs of one task would write into each other's folders. @throws ShadowError busy */
+async function lockTask(workspace: Workspace, task: string): Promise<ProcessLock> {
+  const lock = takeLock(join(workspace.home, 'locks', `run-${task}.lock`))
+  if (lock === null) {
+    throw new ShadowError('busy', `Task ${task} has a run under way.`, {
+      hint: 'Wait for it, or stop it with Ctrl-C; what it has finished is kept.',
     })
   }
+  // Whoever says it runs without holding the lock was killed.
+  for (const { id } of await workspace.pipeline.runs.running(task)) {
+    const error = 'its process was killed'
+    await workspace.pipeline.runs.update(id, { state: 'failed', finishedAt: Date.now(), error })
+  }
+  return lock
 }

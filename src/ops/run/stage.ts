@@ -3,9 +3,9 @@
  * is read back instead of run; one that was killed starts over with nothing half-written in its way.
  */
 import { createHash } from 'node:crypto'
-import { rm } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { rename, rm } from 'node:fs/promises'
 import { join, relative } from 'node:path'
-import { rename } from 'node:fs/promises'
 import type { z } from 'zod'
 import type { StageName } from '../../contract/run.ts'
 import { canonicalJson } from '../../lib/canonical-json.ts'
@@ -89,7 +89,9 @@ export class StageRunner {
     await pipeline.runs.update(run, { stage: spec.name })
 
     const finished = await pipeline.stages.find(key)
-    if (finished !== null) {
+    // Files that somebody has removed are made again.
+    if (finished !== null && !existsSync(folder)) await pipeline.stages.forget(key)
+    else if (finished !== null) {
       const output = readBack(spec, finished.output)
       await pipeline.stages.log({ run, name: spec.name, key, event: 'reused', at: Date.now() })
       this.#report(spec, { key, tookMs: finished.tookMs, reused: true, output })

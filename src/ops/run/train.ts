@@ -1,8 +1,9 @@
 /** Train: an adapter from the dataset's rows, in a child process, resumed where a killed run had saved. */
 import { join } from 'node:path'
 import { z } from 'zod'
-import { ShadowError } from '../../lib/error.ts'
-import { hashFile, hashFolder } from '../../lib/files.ts'
+import { trainMetric } from '../../contract/run.ts'
+import { hashFolder, readJsonLines } from '../../lib/files.ts'
+import { hashBaseModel } from '../base-hash.ts'
 import { findBaseModel } from '../models.ts'
 import { runTraining } from '../training-process.ts'
 import type { DatasetOutput } from './dataset.ts'
@@ -16,6 +17,8 @@ const trainOutput = z.object({
   lastLoss: z.number(),
   tokensPerSecond: z.number(),
   peakMemoryBytes: z.number(),
+  /** What a person should know about the rows that were left out, and the like. */
+  notes: z.array(z.string()),
 })
 export type TrainOutput = z.infer<typeof trainOutput>
 
@@ -28,12 +31,14 @@ export async function train(
   const modelPath = findBaseModel(config.baseModel)
   return await stages.run({
     name: 'train',
-    inputs: { dataset: dataset.output.trainHash, base: await hashFile(modelPath), config: config.train },
+    inputs: {
+      dataset: dataset.output.trainHash,
+      base: await hashBaseModel(config.baseModel),
+      config: config.train,
+    },
     output: trainOutput,
     async run({ output, work }, progress) {
-      const losses: number[] = []
-      const speeds: number[] = []
-      let peakMemoryBytes = 0
+      const notes: string[] = []
       const { steps } = await runTraining(
         {
           baseModel: config.baseModel,
@@ -45,26 +50,25 @@ export async function train(
           outputFolder: output,
         },
         (event) => {
-          if (event.type === 'note') progress.update(0, 0, event.text)
+          if (event.type === 'note') notes.push(event.text)
           if (event.type !== 'step') return
-          const { step, loss, tokens_per_second, peak_memory_bytes } = event.metric
-          losses.push(loss)
-          speeds.push(tokens_per_second)
-          peakMemoryBytes = Math.max(peakMemoryBytes, peak_memory_bytes)
+          const { step, loss, tokens_per_second } = event.metric
           const speed = `loss ${loss.toFixed(4)}, ${Math.round(tokens_per_second)} tokens/s`
           progress.update(step, event.totalSteps, speed)
         },
         context.signal,
       )
-      const lastLoss = losses.at(-1)
-      if (lastLoss === undefined) throw new ShadowError('engine_failed', 'The training reported no step.')
+      // Read back rather than listened to: a resumed training reports its later steps only.
+      const metrics = await readJsonLines(join(output, 'metrics.ndjson'), (value) => trainMetric.parse(value))
+      const speeds = metrics.map((metric) => metric.tokens_per_second).toSorted((a, b) => a - b)
       return {
         adapterHash: await hashFolder(join(output, 'adapter')),
         steps,
-        firstLoss: losses[0] ?? lastLoss,
-        lastLoss,
-        tokensPerSecond: Math.round(speeds.toSorted((a, b) => a - b)[Math.floor(speeds.length / 2)] ?? 0),
-        peakMemoryBytes,
+        firstLoss: metrics[0]?.loss ?? Number.NaN,
+        lastLoss: metrics.at(-1)?.loss ?? Number.NaN,
+        tokensPerSecond: Math.round(speeds[Math.floor(speeds.length / 2)] ?? 0),
+        peakMemoryBytes: Math.max(...metrics.map((metric) => metric.peak_memory_bytes)),
+        notes,
       }
     },
     facts: (output) => ({

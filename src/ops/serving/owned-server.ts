@@ -1,104 +1,70 @@
 /**
- * Keeps a serving process alive for the tasks whose route is `owned`, and is the upstream that the router
- * sends their calls to. A process that dies is started again; until it stands, requests fail here, and the
- * router lets the frontier answer them.
+ * The upstream behind the route `owned`: one serving process for each base model, with the adapters of every
+ * version that is asked for. What fails here the router lets the frontier answer.
  */
 import type { Logger } from 'pino'
+import { z } from 'zod'
 import type { Upstream, UpstreamReply, UpstreamRequest } from '../../contract/upstream.ts'
-import { messageOf, ShadowError } from '../../lib/error.ts'
+import { ShadowError } from '../../lib/error.ts'
 import type { ServedModel } from '../../serve/protocol.ts'
-import { ServingProcess } from './serving-process.ts'
+import { BaseServer } from './base-server.ts'
 
-/** Waits between restarts grow to this, so that a model that can't load doesn't burn the machine. */
-const longestRestartDelayMs = 30_000
+/** A version with what it stands on. */
+export interface OwnedVersion {
+  /** Path of the base model's file. */
+  modelPath: string
+  model: ServedModel
+}
+
+const namesModel = z.object({ model: z.string() })
 
 export class OwnedServer implements Upstream {
   readonly name = 'owned'
   readonly #connect: (socketPath: string) => Upstream
-  readonly #modelPath: (baseModel: string) => string
+  readonly #find: (version: string) => Promise<OwnedVersion>
   readonly #log: Logger
-  readonly #models = new Map<string, ServedModel>()
-  #process: ServingProcess | null = null
-  #upstream: Upstream | null = null
-  #starting: Promise<void> | null = null
-  #failures = 0
-  #closed = false
+  readonly #bases = new Map<string, BaseServer>()
+  readonly #baseOf = new Map<string, BaseServer>()
 
+  /** @param options.find what a version stands on, checked; throws ShadowError where it can't serve */
   constructor(options: {
     connect: (socketPath: string) => Upstream
-    modelPath: (baseModel: string) => string
+    find: (version: string) => Promise<OwnedVersion>
     log: Logger
   }) {
     this.#connect = options.connect
-    this.#modelPath = options.modelPath
+    this.#find = options.find
     this.#log = options.log
   }
 
   /**
    * Resolves when the version answers.
-   * @throws ShadowError engine_failed
+   * @throws ShadowError engine_failed | not_found | invalid_file; every other version goes on as before
    */
-  async ensure(baseModel: string, model: ServedModel): Promise<void> {
-    const known = this.#models.get(model.name)
-    this.#models.set(model.name, model)
-    if (this.#process === null) await this.#start(baseModel)
-    else if (known === undefined) await this.#process.load(model)
+  async ensure(version: string): Promise<void> {
+    if (this.#baseOf.get(version)?.has(version) === true) return
+    const { modelPath, model } = await this.#find(version)
+    const base = this.#bases.get(modelPath) ?? new BaseServer(modelPath, this.#connect, this.#log)
+    this.#bases.set(modelPath, base)
+    await base.load(model)
+    this.#baseOf.set(version, base)
   }
 
+  /** A request that names a version which no route has asked for yet waits for it. @throws ShadowError as `ensure` does */
   async request(request: UpstreamRequest): Promise<UpstreamReply> {
-    if (this.#upstream === null) {
-      throw new ShadowError('upstream_unreachable', 'The owned model is not loaded.')
+    if (!(request.body instanceof Uint8Array)) {
+      throw new ShadowError('invalid_request', 'The owned server takes whole bodies only.')
     }
-    return await this.#upstream.request(request)
-  }
-
-  /** Ends the process; `ensure` starts it again. */
-  async stop(): Promise<void> {
-    const process = this.#process
-    this.#process = null
-    this.#upstream = null
-    this.#models.clear()
-    await process?.close()
+    const { model } = namesModel.parse(JSON.parse(Buffer.from(request.body).toString('utf8')))
+    // One that was loaded and isn't up is being started again, which no agent should wait for.
+    const known = this.#baseOf.get(model)
+    if (known === undefined) await this.ensure(model)
+    const base = known ?? this.#baseOf.get(model)
+    if (base === undefined) throw new ShadowError('upstream_unreachable', `${model} is not loaded.`)
+    return await base.request(request)
   }
 
   async close(): Promise<void> {
-    this.#closed = true
-    await this.stop()
-  }
-
-  async #start(baseModel: string): Promise<void> {
-    this.#starting ??= this.#startProcess(baseModel).finally(() => {
-      this.#starting = null
-    })
-    await this.#starting
-  }
-
-  async #startProcess(baseModel: string): Promise<void> {
-    const process = await ServingProcess.start({
-      modelPath: this.#modelPath(baseModel),
-      models: [...this.#models.values()],
-    })
-    if (this.#closed) return await process.close()
-    this.#process = process
-    this.#upstream = this.#connect(process.socketPath)
-    this.#failures = 0
-    void process.exited.then((reason) => this.#restart(process, baseModel, reason))
-  }
-
-  async #restart(ended: ServingProcess, baseModel: string, reason: string): Promise<void> {
-    if (this.#closed || this.#process !== ended) return
-    this.#process = null
-    this.#upstream = null
-    await ended.close()
-    while (!this.#closed && this.#process === null && this.#models.size > 0) {
-      const delayMs = Math.min(longestRestartDelayMs, 100 * 2 ** this.#failures++)
-      this.#log.error({ reason, delayMs }, 'the serving process ended; the frontier answers until it is back')
-      await new Promise((resolve) => setTimeout(resolve, delayMs))
-      try {
-        await this.#start(baseModel)
-      } catch (error) {
-        this.#log.error({ error: messageOf(error) }, 'the serving process did not start')
-      }
-    }
+    await Promise.all([...this.#bases.values()].map((base) => base.close()))
   }
 }

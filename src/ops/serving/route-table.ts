@@ -1,6 +1,8 @@
 /** The routes in memory, kept up with pipeline.db: what the router asks on every call. */
+import type { Logger } from 'pino'
 import type { Route, RouteSource } from '../../contract/route.ts'
 import { formatVersion } from '../../contract/route.ts'
+import { messageOf } from '../../lib/error.ts'
 import type { PipelineStore } from '../../store/pipeline/pipeline-store.ts'
 
 /** A change made by another process takes effect within this time. */
@@ -8,24 +10,19 @@ const pollIntervalMs = 250
 
 export class RouteTable implements RouteSource {
   readonly #pipeline: PipelineStore
-  readonly #onChange: (routes: readonly Route[]) => Promise<void>
-  readonly #onError: (error: unknown) => void
-  #routes = new Map<string, Route>()
+  readonly #ready: (version: string) => Promise<void>
+  readonly #log: Logger
+  #routes = new Map<string, Pick<Route, 'state' | 'version'>>()
   #versions: readonly string[] = []
   #seen = -1
   #refreshing: Promise<void> = Promise.resolve()
   #timer: NodeJS.Timeout | null = null
 
-  /** @param onChange called before changed routes take effect, so that what they name can be made ready
-   *  @param onError told of a refresh that failed in the background; the routes stay as they were */
-  constructor(
-    pipeline: PipelineStore,
-    onChange: (routes: readonly Route[]) => Promise<void>,
-    onError: (error: unknown) => void,
-  ) {
+  /** @param ready resolves when the version answers; a route waits for it before it takes effect */
+  constructor(pipeline: PipelineStore, ready: (version: string) => Promise<void>, log: Logger) {
     this.#pipeline = pipeline
-    this.#onChange = onChange
-    this.#onError = onError
+    this.#ready = ready
+    this.#log = log
   }
 
   routeOf(task: string): Pick<Route, 'state' | 'version'> {
@@ -36,10 +33,11 @@ export class RouteTable implements RouteSource {
     return this.#versions
   }
 
+  /** Resolves when every route that can be served is. */
   async start(): Promise<void> {
-    await this.refresh()
     this.#timer = setInterval(() => void this.#poll(), pollIntervalMs)
     this.#timer.unref()
+    await this.refresh()
   }
 
   close(): void {
@@ -58,15 +56,28 @@ export class RouteTable implements RouteSource {
     const routes = await this.#pipeline.routes.current()
     const versions = await this.#pipeline.versions.list(null)
     this.#versions = versions.map((version) => formatVersion(version.task, version.number))
-    for (const route of routes) if (route.state === 'frontier') this.#routes.set(route.task, route)
-    await this.#onChange(routes)
-    this.#routes = new Map(routes.map((route) => [route.task, route]))
+    // Going back to the frontier waits for nothing.
+    for (const { task, state } of routes) if (state === 'frontier') this.#routes.delete(task)
+    for (const { task, state, version } of routes) {
+      if (state !== 'owned' || version === null) continue
+      try {
+        await this.#ready(version)
+        this.#routes.set(task, { state, version })
+      } catch (error) {
+        const answers = this.#routes.get(task)?.version ?? 'the frontier'
+        this.#log.error({ task, version, answers, error: messageOf(error) }, 'a version can not be served')
+      }
+    }
   }
 
   async #poll(): Promise<void> {
-    const version = this.#pipeline.dataVersion()
-    if (version === this.#seen) return
-    this.#seen = version
-    await this.refresh().catch((error: unknown) => this.#onError(error))
+    try {
+      const version = this.#pipeline.dataVersion()
+      if (version === this.#seen) return
+      this.#seen = version
+      await this.refresh()
+    } catch (error) {
+      this.#log.error({ error: messageOf(error) }, 'the routes could not be read; they stay as they were')
+    }
   }
 }

@@ -11,13 +11,20 @@ const completion = z.object({ choices: z.array(z.object({ message: chatMessage }
 /** Twice what the child decodes together keeps it busy while answers are on their way. */
 const requestsUnderWay = 32
 
-/** @throws ShadowError engine_failed from `answer` when the child gives no message */
-export function servedSampler(socketPath: string, model: string): Sampler {
+export interface ServedSampler extends Sampler {
+  /** Requests that the server declined so far; each counts as answered by ''. */
+  refused(): number
+}
+
+/** @throws ShadowError engine_failed from `answer` when the child fails */
+export function servedSampler(socketPath: string, model: string): ServedSampler {
   // The evaluation waits in the child's queue, so neither headers nor body may time out.
   const dispatcher = new Agent({ connect: { socketPath }, headersTimeout: 0, bodyTimeout: 0 })
+  let refused = 0
   return {
     name: model,
     concurrency: requestsUnderWay,
+    refused: () => refused,
     async answer({ messages, tools, maxTokens }, signal) {
       const reply = await undiciFetch('http://engine/v1/chat/completions', {
         method: 'POST',
@@ -32,6 +39,11 @@ export function servedSampler(socketPath: string, model: string): Sampler {
         signal: signal ?? null,
       })
       const text = await reply.text()
+      // A conversation beyond the context, say: live the frontier would answer it.
+      if (reply.status === 400) {
+        refused += 1
+        return ''
+      }
       const [choice] = reply.ok ? completion.parse(JSON.parse(text)).choices : []
       if (choice === undefined) {
         throw new ShadowError(

@@ -31,7 +31,7 @@ export class ServingProcess implements AsyncDisposable {
 
   /** @throws ShadowError engine_failed when the model can't be loaded */
   static async start(options: ServingOptions): Promise<ServingProcess> {
-    const folder = await mkdtemp(join(tmpdir(), 'shadow-'))
+    const folder = await socketFolder()
     const serving = new ServingProcess(folder)
     try {
       await serving.#start(options)
@@ -126,5 +126,21 @@ export class ServingProcess implements AsyncDisposable {
 
   #send(command: ServeCommand): void {
     if (this.#child.connected) this.#child.send(command)
+  }
+}
+
+/** A socket's path may have 107 bytes on Linux, 103 on macOS. */
+const longestFolder = 80
+
+/** @throws ShadowError engine_failed when there is no folder for temporary files */
+async function socketFolder(): Promise<string> {
+  const parent = tmpdir().length > longestFolder ? '/tmp' : tmpdir()
+  try {
+    return await mkdtemp(join(parent, 'shadow-'))
+  } catch (cause) {
+    throw new ShadowError('engine_failed', `There is no folder for temporary files: ${messageOf(cause)}.`, {
+      hint: 'Point TMPDIR at a folder that can be written.',
+      cause,
+    })
   }
 }

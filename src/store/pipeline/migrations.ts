@@ -21,6 +21,7 @@ const first: Migration = {
         started_at INTEGER NOT NULL, finished_at INTEGER, error TEXT, version TEXT, report_path TEXT) STRICT`,
       `CREATE TABLE model_versions (
         task TEXT NOT NULL, number INTEGER NOT NULL, source_key TEXT NOT NULL UNIQUE, base_model TEXT NOT NULL,
+        base_hash TEXT NOT NULL,
         adapter_path TEXT NOT NULL, adapter_hash TEXT NOT NULL, serving_hash TEXT NOT NULL,
         serve_policy TEXT NOT NULL, created_at INTEGER NOT NULL, promoted INTEGER NOT NULL, sentence TEXT NOT NULL,
         PRIMARY KEY (task, number)) STRICT`,

@@ -47,11 +47,11 @@ export class RunRepository {
     return (await query.execute()).map(toRecord)
   }
 
-  /** Runs that say they are running, with the process that said so. */
-  async running(task: string): Promise<{ id: string; pid: number }[]> {
+  /** Runs that say they are running. */
+  async running(task: string): Promise<{ id: string }[]> {
     return await this.#db
       .selectFrom('runs')
-      .select(['id', 'pid'])
+      .select('id')
       .where('task', '=', task)
       .where('state', '=', 'running')
       .execute()

@@ -38,6 +38,7 @@ export interface PipelineSchema {
     number: number
     source_key: string
     base_model: string
+    base_hash: string
     adapter_path: string
     adapter_hash: string
     serving_hash: string

@@ -38,6 +38,10 @@ export class StageRepository {
     }
   }
 
+  async forget(key: string): Promise<void> {
+    await this.#db.deleteFrom('stages').where('key', '=', key).execute()
+  }
+
   async log(event: StageEvent): Promise<void> {
     await this.#db.insertInto('stage_events').values(event).execute()
   }
