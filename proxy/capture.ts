@@ -1,11 +1,18 @@
 /** The record of one call, from its request to its commit. */
 import type { CallStatus } from '../src/contract/index.ts'
 import type { CanonicalWalk, Dialect, SplitReply, SplitRequest } from '../src/dialects/index.ts'
-import { sliceOf } from '../src/lib/json-slices.ts'
-import type { Placement, Prompt, PromptMessage, RecordedReply } from '../src/store/capture/index.ts'
+import { type Slice, sliceOf } from '../src/lib/json-slices.ts'
+import type {
+  BaseReply,
+  Placement,
+  Prompt,
+  PromptMessage,
+  RecordedReply,
+} from '../src/store/capture/index.ts'
 import type { Fallback } from './answer.ts'
 import type { ProxyContext } from './context.ts'
 import { type Headers, headerOf } from './headers.ts'
+import { identityOf } from './session-of.ts'
 
 export interface CapturedRequest {
   readonly id: string
@@ -37,27 +44,50 @@ export class Capture {
   private readonly request: CapturedRequest
   private readonly prompt: Prompt
   private readonly walk: CanonicalWalk
+  private readonly tools: Slice | null
 
   constructor(context: ProxyContext, request: CapturedRequest) {
     const { dialect, split, body, headers } = request
     this.context = context
     this.request = request
     this.walk = dialect.walk()
-    const tools = split.tools === null ? null : sliceOf(body, split.tools)
+    const credential = credentialOf(headers)
+    const identity = identityOf(headers, split)
+    const base = this.baseOf(credential, identity.session)
+    this.tools = base === null ? split.tools : null
+    const tools = this.tools === null ? null : sliceOf(body, this.tools)
     this.prompt = context.store.prompt({
       dialect: dialect.name,
+      base,
       tools,
       canonicalTools: () => dialect.canonicalTools(tools),
-      messages: split.messages.map((slice) => promptMessage(this.walk, sliceOf(body, slice))),
+      messages: split.messages.map((slice) => {
+        const message = promptMessage(this.walk, sliceOf(body, slice))
+        return base === null ? message : { ...message, isRoot: false }
+      }),
     })
     this.placement = context.store.place({
       callId: request.id,
       task: request.task,
-      credential: credentialOf(headers),
-      sessionHeader: headerOf(headers, 'x-session-id'),
+      credential,
+      sessionHeader: identity.session,
+      agent: identity.agent,
+      parentAgent: identity.parentAgent,
+      base,
       prompt: this.prompt,
       at: request.startedAt,
     })
+  }
+
+  /** What came before, where the upstream keeps the conversation and this proxy saw it. */
+  private baseOf(credential: string | null, session: string | null): BaseReply | null {
+    const { store } = this.context
+    const { task, split } = this.request
+    if (split.previousReply !== null) {
+      return store.baseOf({ task, credential, from: { reply: split.previousReply } })
+    }
+    if (split.conversation === null) return null
+    return store.baseOf({ task, credential, from: { conversation: session ?? split.conversation } })
   }
 
   /** Resolves once the call is on record. */
@@ -68,7 +98,14 @@ export class Capture {
       id,
       placement: this.placement,
       prompt: this.prompt,
-      request: { body, messages: split.messages, tools: split.tools, others: split.others },
+      request: {
+        body,
+        messages: split.messages,
+        tools: this.tools,
+        // The tools of a conversation that goes on are at its root; these stay with the call.
+        others:
+          this.tools === split.tools || split.tools === null ? split.others : [...split.others, split.tools],
+      },
       reply: this.replyOf(outcome),
       startedAt,
       status,
@@ -76,6 +113,7 @@ export class Capture {
       stream: split.stream,
       modelAsked: split.modelName,
       modelAnswered: outcome.split?.model ?? null,
+      replyId: outcome.split?.id ?? null,
       servedBy,
       fallbackFrom: fallback?.version ?? null,
       usage: outcome.split?.usage ?? null,

@@ -42,6 +42,14 @@ export const capturedCall = z.object({
   parent: z.string().nullable(),
   /** Canonical node of that reply, hex; null where there is no parent. */
   parentNode: z.string().nullable(),
+  /**
+   * The call of the session that this one goes on from with a history that the agent rewrote (compacted, elided);
+   * null where the prompt holds the history as it was.
+   */
+  continues: z.string().nullish(),
+  /** Which of the run's agents called, and which one started it, where the headers say so. */
+  agent: z.string().nullish(),
+  parentAgent: z.string().nullish(),
   dialect: z.string(),
   startedAt: z.number(),
   status: callStatus,

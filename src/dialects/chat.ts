@@ -41,6 +41,7 @@ export const chat: Dialect = {
       others: othersOf(members, messages, tools),
       ...headOf(body, members),
       previousReply: null,
+      conversation: null,
       session: sessionOfMetadata(body, memberNamed(members, 'metadata')),
       systemText: () => leadingInstructions(body, slices),
     } satisfies SplitRequest

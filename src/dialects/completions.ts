@@ -29,6 +29,7 @@ export const completions: Dialect = {
       others: othersOf(members, prompt),
       ...headOf(body, members),
       previousReply: null,
+      conversation: null,
       session: sessionOfMetadata(body, memberNamed(members, 'metadata')),
       systemText: () => textOfPrompt(valueOf(body, prompt)),
     }

@@ -25,6 +25,8 @@ export interface SplitRequest {
   readonly stream: boolean
   /** The reply whose conversation the upstream keeps and goes on from; null where the body holds it all. */
   readonly previousReply: string | null
+  /** The conversation that the upstream keeps and this request adds to, by its name; null where there is none. */
+  readonly conversation: string | null
   /** What the body itself calls the run that it belongs to; null where it doesn't. */
   readonly session: string | null
   /** The text of the leading instructions, for rules that recognise a task. */

@@ -50,6 +50,7 @@ export const messages: Dialect = {
       others: othersOf(members, list, tools, system),
       ...headOf(body, members),
       previousReply: null,
+      conversation: null,
       session: sessionOf(body, memberNamed(members, 'metadata')),
       systemText: () => textOfSystem(valueOf(body, system)),
     }

@@ -48,6 +48,7 @@ function splitRequest(body: Uint8Array): SplitRequest {
   const found = memberNamed(members, 'instructions')
   const previous = valueOf(body, memberNamed(members, 'previous_response_id'))
   const previousReply = typeof previous === 'string' && previous !== '' ? previous : null
+  const conversation = conversationOf(valueOf(body, memberNamed(members, 'conversation')))
   // A conversation that goes on has instructions at its root; those of the later request stay in its envelope.
   const instructions =
     found === undefined || isNull(body, found) || previousReply !== null ? undefined : found
@@ -60,7 +61,12 @@ function splitRequest(body: Uint8Array): SplitRequest {
         : turnsOf(body, elements)
   const messages = instructions === undefined ? said : [wholeMember(instructions), ...said]
   // A prompt template may hold all there is.
-  if (messages.length === 0 && previousReply === null && memberNamed(members, 'prompt') === undefined) {
+  if (
+    messages.length === 0 &&
+    previousReply === null &&
+    conversation === null &&
+    memberNamed(members, 'prompt') === undefined
+  ) {
     throw new ShadowError('invalid_request', '"input" is missing or empty.', {
       hint: 'Send a text or a list of items in "input".',
     })
@@ -71,9 +77,8 @@ function splitRequest(body: Uint8Array): SplitRequest {
     others: othersOf(members, tools, instructions, said.length === 0 ? undefined : input),
     ...headOf(body, members),
     previousReply,
-    session:
-      conversationOf(valueOf(body, memberNamed(members, 'conversation'))) ??
-      sessionOfMetadata(body, memberNamed(members, 'metadata')),
+    conversation,
+    session: conversation ?? sessionOfMetadata(body, memberNamed(members, 'metadata')),
     systemText() {
       const text = valueOf(body, found)
       return typeof text === 'string' ? text : ''

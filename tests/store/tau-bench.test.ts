@@ -65,8 +65,26 @@ function echoed(history: readonly Message[]): Message[] {
   })
 }
 
+/** The history as an agent sends it that keeps it short: old outputs elided, or the early turns summed up. */
+function rewritten(history: readonly Message[], random: () => number): Message[] {
+  const chance = random()
+  const outputs = history.flatMap(({ role }, place) => (role === 'tool' ? [place] : []))
+  if (chance < 0.15 && outputs.length > 1) {
+    const elided = new Set(outputs.slice(0, -1))
+    return history.map((each, place) => (elided.has(place) ? { ...each, content: '[elided]' } : each))
+  }
+  const asked = history.flatMap(({ role }, place) => (role === 'user' ? [place] : []))
+  const middle = asked[Math.floor(asked.length / 2)]
+  if (chance < 0.3 && middle !== undefined && asked.length > 3) {
+    const system = history.filter(({ role }, place) => role === 'system' && place < middle)
+    return [...system, { role: 'user', content: `So far: ${middle} messages.` }, ...history.slice(middle)]
+  }
+  return [...history]
+}
+
 /** Plays all episodes, a turn of each after the other, and compares what continues what. */
-async function replay(withHeaders: boolean) {
+async function replay(withHeaders: boolean, isRewriting = false) {
+  const random = seededRandom(11)
   await using set = await startStore()
   const { store, reader } = set
   const players = episodes().map((turns, index) => ({
@@ -76,7 +94,8 @@ async function replay(withHeaders: boolean) {
     calls: [] as string[],
   }))
   let right = 0
-  let found = 0
+  let named = 0
+  let marked = 0
   let wanted = 0
   for (let isPlaying = true; isPlaying; ) {
     isPlaying = false
@@ -85,14 +104,23 @@ async function replay(withHeaders: boolean) {
       const reply = player.turns[next]
       if (reply === undefined) continue
       isPlaying = true
-      const { id, parent } = await recordCall(store, {
-        messages: echoed(player.turns.slice(0, next)),
-        replies: [reply],
-        ...(withHeaders ? { session: player.name } : {}),
-      })
+      const history = echoed(player.turns.slice(0, next))
+      const messages = isRewriting ? rewritten(history, random) : history
+      const about = withHeaders ? { session: player.name } : {}
+      // Another attempt at the same turn, of which the agent takes the later.
+      if (isRewriting && random() < 0.1) {
+        await recordCall(store, {
+          messages,
+          replies: [{ role: 'assistant', content: 'Not good.' }],
+          ...about,
+        })
+      }
+      const { id, ...found } = await recordCall(store, { messages, replies: [reply], ...about })
+      const parent = found.continues ?? found.parent
+      if (found.continues !== null) marked++
       const before = player.calls.at(-1) ?? null
       if (before !== null) wanted++
-      if (parent !== null) found++
+      if (parent !== null) named++
       if (parent !== null && parent === before) right++
       player.calls.push(id)
       player.at = next + 1
@@ -103,11 +131,13 @@ async function replay(withHeaders: boolean) {
     trajectories.push(...(await reader.trajectoriesOfSession(id)))
   const paths = trajectories.map(({ turns }) => turns.map(({ call }) => call).join())
   const whole = players.filter(({ calls }) => paths.includes(calls.join())).length
-  const f1 = (2 * right) / (found + wanted)
+  const f1 = (2 * right) / (named + wanted)
   return {
     episodes: players.length,
     whole,
     f1,
+    marked,
+    wanted,
     trajectories: trajectories.length,
     stats: await reader.stats(),
   }
@@ -125,4 +155,10 @@ test('without any header nearly every edge is found', async () => {
   const result = await replay(false)
   expect(result.f1).toBeGreaterThanOrEqual(0.99)
   expect(result.whole).toBeGreaterThanOrEqual(result.episodes * 0.9)
+})
+
+test('histories that the agent rewrites go on in their session, marked', async () => {
+  const { f1, marked, wanted } = await replay(true, true)
+  expect(marked).toBeGreaterThan(wanted / 20)
+  expect(f1).toBeGreaterThanOrEqual(0.995)
 })

@@ -94,5 +94,12 @@ export async function recordCall(store: CaptureStore, call: RecordedCall) {
     timings: { firstByteMs: 1, totalMs: 2 },
     error: null,
   })
-  return { id, body, reply, session: placement.session, parent: placement.parent?.call ?? null }
+  return {
+    id,
+    body,
+    reply,
+    session: placement.session,
+    parent: placement.parent?.call ?? null,
+    continues: placement.continues ?? null,
+  }
 }

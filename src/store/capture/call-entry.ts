@@ -65,11 +65,17 @@ export interface CallEntry extends Facts {
 
 const hashesPerReply = 2
 
+/** The nodes of one reply, by their hashes. */
+export interface ReplyNodes {
+  readonly raw: Buffer
+  readonly node: Buffer
+}
+
 /** The entry in pieces, to be written one after the other. */
 export function encodeEntry(
   hash: KeyedHash,
   call: CallRecord,
-): { pieces: Uint8Array[]; replyNodes: Buffer[] } {
+): { pieces: Uint8Array[]; replies: ReplyNodes[] } {
   const { placement, prompt, request, reply, ...known } = call
   const { messages, dialect } = prompt
   const text: Facts = {
@@ -84,6 +90,10 @@ export function encodeEntry(
         ? null
         : { call: placement.parent.call, node: placement.parent.node.toString('hex') },
     rootMessages: rootMessages(messages),
+    ...(prompt.goesOn ? { goesOn: true } : {}),
+    continues: placement.continues,
+    agent: placement.agent,
+    parentAgent: placement.parentAgent,
     messages: request.messages.map(pair),
     tools: request.tools === null ? null : pair(request.tools),
     large: request.others.filter(({ start, end }) => end - start >= largeValueBytes).map(pair),
@@ -93,12 +103,13 @@ export function encodeEntry(
     requestBytes: request.body.length,
   }
   const depth = messages.length
-  const replyNodes: Buffer[] = []
+  const replies: ReplyNodes[] = []
   const replyHashes: Buffer[] = []
   for (const { message } of reply?.choices ?? []) {
     const node = canonicalHash(hash, hashAt(prompt.canonicalPath, depth), message)
-    replyNodes.push(node)
-    replyHashes.push(rawHash(hash, hashAt(prompt.rawPath, depth), message.bytes), node)
+    const raw = rawHash(hash, hashAt(prompt.rawPath, depth), message.bytes)
+    replies.push({ raw, node })
+    replyHashes.push(raw, node)
   }
   const json = Buffer.from(JSON.stringify(text))
   const length = Buffer.alloc(4)
@@ -106,7 +117,7 @@ export function encodeEntry(
   const hashes = [prompt.rawPath, prompt.canonicalPath, ...replyHashes]
   return {
     pieces: [length, json, ...hashes, request.body, ...(reply === null ? [] : [reply.body])],
-    replyNodes,
+    replies,
   }
 }
 

@@ -59,6 +59,10 @@ export class CallTables {
         rawNode: prompt.raw,
         node: prompt.canonical,
         envelope: this.insertEnvelope(call),
+        replyId: call.replyId ?? null,
+        continues: call.continues ? (this.sql.callById.get(call.continues)?.seq ?? null) : null,
+        agent: call.agent ?? null,
+        parentAgent: call.parentAgent ?? null,
       }),
     )
     this.insertReplies(call, prompt, { call: seq, scope, session })
@@ -69,12 +73,15 @@ export class CallTables {
     const known = this.sql.longestKnownPrompt.get({ path: call.rawPath, count })
     let raw = known?.id ?? null
     let canonical = known?.node ?? null
+    const above = call.goesOn ? (this.sql.depthOfRawNode.get(hashAt(call.rawPath, 0))?.depth ?? 0) : 0
     for (let depth = known === undefined ? 0 : known.depth + 1; depth < count; depth++) {
       const isRoot = depth <= call.rootMessages
       canonical = this.canonicalNode(hashAt(call.canonicalPath, depth), isRoot ? null : canonical)
       const slice = depth === 0 ? call.tools : (call.messages[depth - 1] ?? null)
       const part = slice === null ? null : this.part(call.request.subarray(...slice))
-      raw = madeBy(this.sql.insertRawNode.run(hashAt(call.rawPath, depth), raw, part, canonical, depth))
+      raw = madeBy(
+        this.sql.insertRawNode.run(hashAt(call.rawPath, depth), raw, part, canonical, above + depth),
+      )
     }
     if (raw === null || canonical === null) throw new Error('A prompt has at least its root.')
     return { raw, canonical }

@@ -235,12 +235,14 @@ export class CaptureReader {
       .innerJoin('sessions', 'sessions.seq', 'calls.session')
       .innerJoin('nodes', 'nodes.id', 'calls.node')
       .leftJoin('calls as parents', 'parents.seq', 'calls.parent')
+      .leftJoin('calls as continued', 'continued.seq', 'calls.continues')
       .leftJoin('nodes as parent_nodes', 'parent_nodes.id', 'calls.parent_node')
       .selectAll('calls')
       .select([
         'sessions.id as session_id',
         'nodes.hash as prompt_hash',
         'parents.id as parent_id',
+        'continued.id as continued_id',
         'parent_nodes.hash as parent_hash',
       ])
   }
@@ -280,6 +282,9 @@ function summaryOf(row: CallRow): CallSummary {
     session: row.session_id,
     parent: row.parent_id,
     parentNode: row.parent_hash?.toString('hex') ?? null,
+    continues: row.continued_id,
+    agent: row.agent,
+    parentAgent: row.parent_agent,
     dialect: row.dialect,
     startedAt: row.started_at,
     status: row.status,

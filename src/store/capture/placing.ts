@@ -6,7 +6,8 @@ import { hashBytes, type KeyedHash } from '../../lib/hash.ts'
 import type { Prompt } from './prompt.ts'
 import { type RecentCalls, type RecentReply, scopeOf } from './recent-calls.ts'
 import { type AskedPrompt, type RecentPrompts, retryWindowMs } from './recent-prompts.ts'
-import type { Placement } from './record.ts'
+import type { BaseReply, Placement } from './record.ts'
+import type { SessionTails } from './session-tails.ts'
 import type { DeepestReply, Statements } from './statements.ts'
 
 export interface PlacingQuestion {
@@ -17,8 +18,20 @@ export interface PlacingQuestion {
   /** The value of the session header; null where there is none. */
   readonly sessionHeader: string | null
   readonly prompt: Prompt
+  /** The reply that the prompt goes on from, where the upstream keeps what came before. */
+  readonly base?: BaseReply | null
+  readonly agent?: string | null
+  readonly parentAgent?: string | null
   /** Milliseconds since the epoch. */
   readonly at: number
+}
+
+/** Which conversation an upstream is asked to go on with. */
+export interface BaseQuestion {
+  readonly task: string
+  readonly credential: string | null
+  /** By the id of its last reply, or by its own name, which is then the session's. */
+  readonly from: { readonly reply: string } | { readonly conversation: string }
 }
 
 type Parent = Placement['parent']
@@ -26,6 +39,8 @@ type Parent = Placement['parent']
 interface Continued {
   session: string
   parent: Parent
+  /** How far down the prompt the reply stands. */
+  depth: number
 }
 
 interface Scope {
@@ -42,26 +57,68 @@ export class Placing {
   private readonly hash: KeyedHash
   private readonly recent: RecentCalls
   private readonly prompts: RecentPrompts
+  private readonly tails: SessionTails
   private readonly scopes = new Map<string, number>()
 
-  constructor(sql: Statements, hash: KeyedHash, recent: RecentCalls, prompts: RecentPrompts) {
+  constructor(
+    sql: Statements,
+    hash: KeyedHash,
+    recent: RecentCalls,
+    prompts: RecentPrompts,
+    tails: SessionTails,
+  ) {
     this.sql = sql
     this.hash = hash
     this.recent = recent
     this.prompts = prompts
+    this.tails = tails
   }
 
   place(question: PlacingQuestion): Placement {
-    const { task, credential, sessionHeader, callId } = question
-    const keyHash = credential === null ? Buffer.alloc(0) : this.hash.of('credential', credential)
-    const base = { task, keyHash, label: sessionHeader }
+    const { task, credential, sessionHeader, callId, prompt, agent = null } = question
+    const keyHash = this.keyHash(credential)
+    const { parentAgent = null, base: goesOnFrom = null } = question
+    const base = { task, keyHash, label: sessionHeader, agent, parentAgent }
+    if (goesOnFrom !== null) {
+      const session =
+        sessionHeader === null ? goesOnFrom.session : this.sessionNamed(task, keyHash, sessionHeader)
+      return { ...base, session, parent: { call: goesOnFrom.call, node: goesOnFrom.node } }
+    }
     if (sessionHeader !== null) {
       const session = this.sessionNamed(task, keyHash, sessionHeader)
-      return { ...base, session, parent: this.parentIn(session, question.prompt) }
+      const found = this.parentIn(session, prompt)
+      const isWhole = found !== null && found.depth === prompt.lastReplyDepth
+      return {
+        ...base,
+        session,
+        parent: found?.parent ?? null,
+        continues: isWhole ? null : this.tails.continuedBy(session, prompt, agent, found?.depth ?? 0),
+      }
     }
     const scope = this.scope(task, keyHash)
-    const continued = this.continued(scope, question.prompt) ?? this.askedBefore(scope, question)
-    return { ...base, ...(continued ?? { session: callId, parent: null }) }
+    const continued = this.continued(scope, prompt) ?? this.askedBefore(scope, question)
+    const { session, parent } = continued ?? { session: callId, parent: null }
+    return { ...base, session, parent }
+  }
+
+  baseOf({ task, credential, from }: BaseQuestion): BaseReply | null {
+    const keyHash = this.keyHash(credential)
+    if ('conversation' in from) {
+      const session = this.sessionNamed(task, keyHash, from.conversation)
+      const recent = this.recent.latestReply((placement) => placement.session === session)
+      const row = recent === null ? this.sql.session.get(session)?.seq : undefined
+      return recent ?? (row === undefined ? null : (this.sql.latestReplyInSession.get(row) ?? null))
+    }
+    const recent = this.recent.latestReply(
+      (placement, replyId) =>
+        replyId === from.reply && placement.task === task && placement.keyHash.equals(keyHash),
+    )
+    const row = recent === null ? this.scope(task, keyHash).row : undefined
+    return recent ?? (row === undefined ? null : (this.sql.replyNamed.get(row, from.reply) ?? null))
+  }
+
+  private keyHash(credential: string | null): Buffer {
+    return credential === null ? Buffer.alloc(0) : this.hash.of('credential', credential)
   }
 
   /** Rows of scopes never change, so that each is looked up once. */
@@ -78,16 +135,16 @@ export class Placing {
     return this.hash.of('session', key, `${task}\0${header}`).toString('hex').slice(0, 32)
   }
 
-  private parentIn(session: string, prompt: Prompt): Parent {
+  private parentIn(session: string, prompt: Prompt): Continued | null {
     const recent = this.recent.deepestReply(prompt, (placement) => placement.session === session)
-    if (recent?.depth === prompt.lastReplyDepth) return parentOf(recent)
+    if (recent?.depth === prompt.lastReplyDepth) return this.deeper(recent, undefined) ?? null
     const row = this.sql.session.get(session)?.seq
     const path = pathOf(prompt)
     const stored =
       row === undefined || path === null
         ? undefined
         : this.sql.deepestReplyInSession.get({ ...path, session: row })
-    return this.deeper(recent, stored)?.parent ?? null
+    return this.deeper(recent, stored) ?? null
   }
 
   private continued(scope: Scope, prompt: Prompt) {
@@ -106,15 +163,18 @@ export class Placing {
   /** The deeper of the two; of two at one depth the recent one, which is the later call. */
   private deeper(recent: RecentReply | undefined, stored: DeepestReply | undefined): Continued | undefined {
     if (recent !== undefined && (stored === undefined || recent.depth >= stored.depth)) {
-      return { session: recent.call.placement.session, parent: parentOf(recent) }
+      return { session: recent.call.placement.session, parent: parentOf(recent), depth: recent.depth }
     }
     const call = stored === undefined ? undefined : this.sql.callAndSession.get(stored.call)
     if (stored === undefined || call === undefined) return undefined
-    return { session: call.session, parent: { call: call.id, node: stored.hash } }
+    return { session: call.session, parent: { call: call.id, node: stored.hash }, depth: stored.depth }
   }
 
   /** An equal request of a moment ago that nothing has followed: a retry, or another attempt at its answer. */
-  private askedBefore(scope: Scope, { prompt, at }: PlacingQuestion): Continued | undefined {
+  private askedBefore(
+    scope: Scope,
+    { prompt, at }: PlacingQuestion,
+  ): Pick<Continued, 'session' | 'parent'> | undefined {
     const asked = this.prompts.find(scope.name, prompt.rawPath, at)
     const found = asked === undefined ? this.askedInTables(scope, prompt) : asked
     if (found === null || found.isContinued || at - found.startedAt > retryWindowMs) return undefined

@@ -1,5 +1,6 @@
 /** A conversation as the tree knows it: its messages and the rolling hashes that name each of its prefixes. */
 import { hashBytes, type KeyedHash } from '../../lib/hash.ts'
+import type { BaseReply } from './record.ts'
 
 /** A message as it came, and what it means at its place (see the dialects). */
 export interface PromptMessage {
@@ -18,11 +19,15 @@ export interface PromptContent {
   /** Asked only for tools that haven't been seen lately: lists of tools are long and stay the same. */
   canonicalTools(): string
   readonly messages: readonly PromptMessage[]
+  /** The reply that the messages go on from, where they aren't the whole conversation; it brings the tools. */
+  readonly base?: Pick<BaseReply, 'raw' | 'node'> | null
 }
 
 export interface Prompt {
   readonly messages: readonly PromptMessage[]
   readonly dialect: string
+  /** Whether the messages go on from an earlier reply, which then stands in the root's place. */
+  readonly goesOn: boolean
   /** Hash of the root, then of each prefix, 32 bytes each. */
   readonly rawPath: Buffer
   readonly canonicalPath: Buffer
@@ -43,11 +48,13 @@ export class PromptHasher {
   }
 
   prompt(content: PromptContent): Prompt {
-    const { messages, dialect, tools } = content
+    const { messages, dialect, tools, base = null } = content
     const rawPath = Buffer.allocUnsafe((messages.length + 1) * hashBytes)
     const canonicalPath = Buffer.allocUnsafe(rawPath.length)
-    let raw = this.hash.of(tools === null ? 'raw root' : 'raw root with tools', `${dialect}\0`, tools ?? '')
-    let canonical = this.canonicalRoot(raw, content)
+    let raw =
+      base?.raw ??
+      this.hash.of(tools === null ? 'raw root' : 'raw root with tools', `${dialect}\0`, tools ?? '')
+    let canonical = base?.node ?? this.canonicalRoot(raw, content)
     rawPath.set(raw)
     canonicalPath.set(canonical)
     let lastReplyDepth: number | null = null
@@ -60,7 +67,7 @@ export class PromptHasher {
       canonicalPath.set(canonical, depth * hashBytes)
       if (message.isReply) lastReplyDepth = depth
     }
-    return { messages, dialect, rawPath, canonicalPath, lastReplyDepth }
+    return { messages, dialect, goesOn: base !== null, rawPath, canonicalPath, lastReplyDepth }
   }
 
   private canonicalRoot(raw: Buffer, content: PromptContent): Buffer {

@@ -13,6 +13,20 @@ export interface Placement {
   readonly label: string | null
   /** The call that this one continues, and the canonical node of the reply it goes on from. */
   readonly parent: { readonly call: string; readonly node: Buffer } | null
+  /** The call of the session that this one goes on from with a history that was rewritten; null where it wasn't. */
+  readonly continues?: string | null
+  /** Which of the run's agents called, and which one started it, where the agent says so. */
+  readonly agent?: string | null
+  readonly parentAgent?: string | null
+}
+
+/** An earlier reply whose conversation the upstream keeps, so that a request holds only what follows it. */
+export interface BaseReply {
+  readonly call: string
+  readonly session: string
+  /** Raw and canonical node of the reply. */
+  readonly raw: Buffer
+  readonly node: Buffer
 }
 
 export interface RecordedRequest {
@@ -49,6 +63,8 @@ export interface CallFacts {
   readonly usage: Usage | null
   readonly timings: CallTimings
   readonly error: string | null
+  /** By what a later request may name the reply. */
+  readonly replyId?: string | null
 }
 
 export interface CallRecord extends CallFacts {

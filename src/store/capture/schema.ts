@@ -53,6 +53,12 @@ export interface CaptureSchema {
     raw_node: number
     node: number
     envelope: number
+    /** By what a later request may name the reply. */
+    reply_id: string | null
+    /** Row of the call that this one goes on from with a history that was rewritten. */
+    continues: number | null
+    agent: string | null
+    parent_agent: string | null
   }
   call_replies: {
     call: number
@@ -114,5 +120,19 @@ const first: Migration = {
   },
 }
 
+const identity: Migration = {
+  async up(db: Kysely<unknown>) {
+    for (const statement of [
+      'ALTER TABLE calls ADD COLUMN reply_id TEXT',
+      'ALTER TABLE calls ADD COLUMN continues INTEGER',
+      'ALTER TABLE calls ADD COLUMN agent TEXT',
+      'ALTER TABLE calls ADD COLUMN parent_agent TEXT',
+      'CREATE INDEX calls_reply_id ON calls (scope, reply_id) WHERE reply_id IS NOT NULL',
+    ]) {
+      await sql.raw(statement).execute(db)
+    }
+  },
+}
+
 /** Forward only; a migration that has shipped is never edited. */
-export const captureMigrations: Record<string, Migration> = { '0001_first': first }
+export const captureMigrations: Record<string, Migration> = { '0001_first': first, '0002_identity': identity }

@@ -4,6 +4,7 @@
  */
 import type SqliteDatabase from 'better-sqlite3'
 import { hashBytes } from '../../lib/hash.ts'
+import type { BaseReply } from './record.ts'
 
 /**
  * One look-up for a whole conversation: goes through the hashes of its prefixes, longest first, and stops at
@@ -12,6 +13,10 @@ import { hashBytes } from '../../lib/hash.ts'
 const prefixes = `WITH RECURSIVE prefix(depth) AS (
   SELECT @count - 1 UNION ALL SELECT depth - 1 FROM prefix WHERE depth > 0)`
 const hashOfPrefix = `substr(@path, prefix.depth * ${hashBytes} + 1, ${hashBytes})`
+
+const firstReply = `SELECT calls.id AS call, sessions.id AS session, raw_nodes.hash AS raw, nodes.hash AS node
+  FROM calls JOIN call_replies ON call_replies.call = calls.seq JOIN sessions ON sessions.seq = calls.session
+  JOIN raw_nodes ON raw_nodes.id = call_replies.raw_node JOIN nodes ON nodes.id = call_replies.node`
 
 export interface Path {
   path: Buffer
@@ -60,6 +65,11 @@ export function prepareStatements(sqlite: SqliteDatabase.Database) {
       `SELECT calls.id, sessions.id AS session FROM calls JOIN sessions ON sessions.seq = calls.session
        WHERE calls.seq = ?`,
     ),
+    replyNamed: sqlite.prepare<[number, string], BaseReply>(`${firstReply}
+      WHERE calls.scope = ? AND calls.reply_id = ? AND place = 0 ORDER BY calls.seq DESC LIMIT 1`),
+    latestReplyInSession: sqlite.prepare<[number], BaseReply>(`${firstReply}
+      WHERE calls.session = ? AND place = 0 ORDER BY calls.id DESC LIMIT 1`),
+    depthOfRawNode: sqlite.prepare<[Buffer], { depth: number }>('SELECT depth FROM raw_nodes WHERE hash = ?'),
     lastCallAt: sqlite.prepare<[], { at: number | null }>(
       'SELECT max(started_at) AS at FROM (SELECT started_at FROM calls ORDER BY seq DESC LIMIT 1000)',
     ),
@@ -99,10 +109,10 @@ export function prepareStatements(sqlite: SqliteDatabase.Database) {
     insertCall: sqlite.prepare<[Record<string, string | number | null>]>(
       `INSERT INTO calls (id, task, scope, session, parent, parent_node, dialect, started_at, status, http_status, stream,
          model_asked, model_answered, served_by, fallback_from, prompt_tokens, completion_tokens, total_tokens,
-         first_byte_ms, total_ms, error, raw_node, node, envelope)
+         first_byte_ms, total_ms, error, raw_node, node, envelope, reply_id, continues, agent, parent_agent)
        VALUES (@id, @task, @scope, @session, @parent, @parentNode, @dialect, @startedAt, @status, @httpStatus, @stream,
          @modelAsked, @modelAnswered, @servedBy, @fallbackFrom, @promptTokens, @completionTokens, @totalTokens,
-         @firstByteMs, @totalMs, @error, @rawNode, @node, @envelope)`,
+         @firstByteMs, @totalMs, @error, @rawNode, @node, @envelope, @replyId, @continues, @agent, @parentAgent)`,
     ),
     insertReply: sqlite.prepare<[number, number, number, number, number, string | null, number, number]>(
       `INSERT INTO call_replies (call, place, choice, raw_node, node, finish_reason, scope, session)
