@@ -55,6 +55,15 @@ export async function handleCapturedCall(
   await call.run(target, res)
 }
 
+const nothingCame = {
+  status: 'refused',
+  httpStatus: 503,
+  body: null,
+  split: null,
+  error: null,
+  firstByteMs: null,
+} as const
+
 class CapturedCall {
   private readonly context: ProxyContext
   private readonly request: CapturedRequest
@@ -64,6 +73,7 @@ class CapturedCall {
   private tap: ReplyTap | null = null
   private firstByteMs: number | null = null
   private isCommitted = false
+  private isLost = false
 
   constructor(context: ProxyContext, request: CapturedRequest, start: number) {
     this.context = context
@@ -78,12 +88,13 @@ class CapturedCall {
     res.once('close', () => {
       if (!res.writableFinished) agent.abort(new Error('The agent closed its connection.'))
     })
+    if (!(await this.mayGoUp(res))) return
     const asked = answerOf(this.context, { task, path, query, headers, body, split, signal: agent.signal })
     // A failure is dealt with below; until then it isn't an unhandled one.
     asked.catch(() => {})
     // The request goes out at the end of this turn; the conversation is looked up while the upstream works.
     await setImmediate()
-    this.capture = this.begin()
+    this.capture ??= this.begin()
     try {
       this.answer = await asked
     } catch (error) {
@@ -91,6 +102,36 @@ class CapturedCall {
       return
     }
     await this.relay(this.answer, res, agent.signal)
+  }
+
+  /** In strict mode a call goes to an upstream only when there is a place for it in the store. */
+  private async mayGoUp(res: ServerResponse): Promise<boolean> {
+    const { capturing, store, counts, logger } = this.context
+    if (capturing === 'available') return true
+    try {
+      this.capture = new Capture(this.context, this.request)
+      store.admit(this.request.body.length)
+      return true
+    } catch (error) {
+      counts.refused++
+      logger.error({ call: this.request.id, error: messageOf(error) }, 'A CALL WAS REFUSED: no place for it')
+      await this.capture
+        ?.commit({ ...nothingCame, servedBy: 'shadow', fallback: null, totalMs: this.elapsed() })
+        .catch(() => {})
+      sendError(
+        res,
+        new ShadowError('not_captured', 'Shadow can’t record this call, and is set to refuse such calls.', {
+          hint: 'Check the disk that holds the Shadow home, or start `shadow serve` with --capture available.',
+        }),
+        [['x-shadow-call', this.request.id]],
+      )
+      return false
+    }
+  }
+
+  /** Whether the agent must not see the end of a reply, because it isn't on record. */
+  private get isWithheld(): boolean {
+    return this.isLost && this.context.capturing === 'strict'
   }
 
   private begin(): Capture | null {
@@ -112,6 +153,7 @@ class CapturedCall {
         this.firstByteMs ??= this.elapsed()
         await tap.push(chunk)
         if (tap.isOver) await this.commit('terminated')
+        if (this.isWithheld) break
         await writer.write(chunk)
         if (agent.aborted) break
       }
@@ -123,7 +165,8 @@ class CapturedCall {
       return
     }
     await this.commit(agent.aborted ? 'aborted' : 'ended')
-    writer.end()
+    if (this.isWithheld) writer.cut()
+    else writer.end()
   }
 
   /** Nobody answered. */
@@ -177,6 +220,8 @@ class CapturedCall {
 
   private notCaptured(error: unknown): void {
     const { counts, logger } = this.context
+    this.isLost = true
+    if (this.context.capturing === 'strict') counts.refused++
     counts.notCaptured++
     logger.error(
       { call: this.request.id, notCaptured: counts.notCaptured, error: messageOf(error) },

@@ -5,6 +5,9 @@ import type { CaptureStore } from '../src/store/capture/index.ts'
 import type { ProxyLimits } from './limits.ts'
 import type { TaskRules } from './task-of.ts'
 
+/** What happens to a call that can't be recorded: it is served and counted, or refused. */
+export type Capturing = 'available' | 'strict'
+
 export interface ProxyContext {
   /** The frontier. */
   readonly upstream: Upstream
@@ -15,6 +18,8 @@ export interface ProxyContext {
   readonly tasks: TaskRules
   readonly logger: Logger
   readonly limits: ProxyLimits
+  /** See `ProxyOptions`. */
+  readonly capturing: Capturing
   readonly counts: ProxyCounts
   /** ULIDs that rise within this process. */
   newId(): string
@@ -25,6 +30,8 @@ export interface ProxyCounts {
   captured: number
   /** Calls that were answered but could not be recorded. */
   notCaptured: number
+  /** Calls that strict mode declined, or whose end it withheld, because they could not be recorded. */
+  refused: number
   passedThrough: number
   inFlight: number
 }

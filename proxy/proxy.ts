@@ -5,7 +5,7 @@ import type { RouteSource, Upstream } from '../src/contract/index.ts'
 import { ShadowError } from '../src/lib/error.ts'
 import type { CaptureStore } from '../src/store/capture/index.ts'
 import { callIds } from './call-id.ts'
-import type { ProxyContext, ProxyCounts } from './context.ts'
+import type { Capturing, ProxyContext, ProxyCounts } from './context.ts'
 import { defaultLimits, type ProxyLimits } from './limits.ts'
 import { createProxyServer, type Listening, listen } from './server.ts'
 import type { TaskRules } from './task-of.ts'
@@ -24,6 +24,11 @@ export interface ProxyOptions {
   store: CaptureStore
   tasks: TaskRules
   logger: Logger
+  /**
+   * `available` (the default) serves a call that can't be recorded, and counts it; `strict` refuses it before it
+   * goes to any upstream, and withholds the end of a reply that could not be recorded after all.
+   */
+  capturing?: Capturing
   /** What differs from the defaults. */
   limits?: Partial<ProxyLimits>
   /** Served beside the proxy, at the root. */
@@ -45,9 +50,15 @@ export interface Proxy {
 
 /** Upstreams and store stay the caller's to close, after the proxy. */
 export function createProxy(options: ProxyOptions): Proxy {
-  const { mount, limits, ...rest } = options
-  const counts: ProxyCounts = { captured: 0, notCaptured: 0, passedThrough: 0, inFlight: 0 }
-  const context: ProxyContext = { ...rest, limits: { ...defaultLimits, ...limits }, counts, newId: callIds() }
+  const { mount, limits, capturing = 'available', ...rest } = options
+  const counts: ProxyCounts = { captured: 0, notCaptured: 0, refused: 0, passedThrough: 0, inFlight: 0 }
+  const context: ProxyContext = {
+    ...rest,
+    limits: { ...defaultLimits, ...limits },
+    capturing,
+    counts,
+    newId: callIds(),
+  }
   const app = new Hono()
   app.get('/health', (c) =>
     c.json({

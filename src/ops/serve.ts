@@ -19,6 +19,12 @@ export interface ServeOptions {
   port: number
   upstream: { baseUrl: string; apiKey: string | null }
   log: Logger
+  /** `strict` refuses calls that can't be recorded; `available` serves and counts them. */
+  capturing: 'available' | 'strict'
+  /** `full` makes every record survive the loss of power. */
+  synchronous: 'normal' | 'full'
+  /** Bytes of the longest captured request; the proxy's default where it is left out. */
+  maxBodyBytes?: number
   /** The server's own API, mounted beside the proxy; it is handed what may steer the server. */
   api: (control: ServerControl) => Hono
 }
@@ -50,7 +56,10 @@ export async function serve(workspace: Workspace, options: ServeOptions): Promis
   // Closed from the last to the first, also when a later step of starting fails.
   await using starting = new AsyncDisposableStack()
   const store = starting.adopt(
-    await openCaptureStore(home, dialects, { onTrouble: (trouble) => log.error(trouble) }),
+    await openCaptureStore(home, dialects, {
+      synchronous: options.synchronous,
+      onTrouble: (trouble) => log.error(trouble),
+    }),
     (opened) => opened.close(),
   )
   const owned = starting.adopt(
@@ -88,6 +97,8 @@ export async function serve(workspace: Workspace, options: ServeOptions): Promis
     tasks,
     store,
     logger: log,
+    capturing: options.capturing,
+    limits: options.maxBodyBytes === undefined ? {} : { requestBytes: options.maxBodyBytes },
     mount: options.api(control),
   })
   const listening = starting.adopt(await proxy.listen(options.port, options.host), (server) => server.close())

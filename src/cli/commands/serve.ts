@@ -7,17 +7,40 @@ import { serve } from '../../ops/serve.ts'
 import { openWorkspace } from '../../ops/workspace.ts'
 import { stopSignal } from '../stop-signal.ts'
 
+interface ServeFlags {
+  upstream?: string
+  port: number
+  capture: 'available' | 'strict'
+  synchronous: 'normal' | 'full'
+  maxBody: number
+  logLevel: string
+}
+
 export function serveCommand(): Command {
   return new Command('serve')
     .description('run the proxy: point your agent at it with OPENAI_BASE_URL=http://127.0.0.1:8327/v1')
     .option('--upstream <url>', 'base URL of the frontier, with its /v1 (or SHADOW_UPSTREAM)')
     .option('--port <port>', 'port to listen on', parsePort, 8327)
     .addOption(
+      new Option('--capture <mode>', 'a call that can’t be recorded is served and counted, or refused')
+        .choices(['available', 'strict'])
+        .default('available'),
+    )
+    .addOption(
+      new Option(
+        '--synchronous <mode>',
+        'records survive the death of the process, or also the loss of power',
+      )
+        .choices(['normal', 'full'])
+        .default('normal'),
+    )
+    .option('--max-body <MiB>', 'longest body of a captured call', parseMebibytes, 128)
+    .addOption(
       new Option('--log-level <level>', 'how much to say on stderr')
         .choices(['error', 'warn', 'info', 'debug'])
         .default('info'),
     )
-    .action(async (options: { upstream?: string; port: number; logLevel: string }) => {
+    .action(async (options: ServeFlags) => {
       const signal = stopSignal()
       const log = pino({ level: options.logLevel, base: null }, pino.destination(2))
       await using workspace = await openWorkspace()
@@ -28,6 +51,9 @@ export function serveCommand(): Command {
           baseUrl: upstreamUrl(options.upstream ?? process.env['SHADOW_UPSTREAM']),
           apiKey: process.env['SHADOW_UPSTREAM_KEY'] ?? null,
         },
+        capturing: options.capture,
+        synchronous: options.synchronous,
+        maxBodyBytes: options.maxBody * 2 ** 20,
         log,
         api: createApi,
       })
@@ -41,6 +67,12 @@ function parsePort(text: string): number {
   const port = Number(text)
   if (Number.isInteger(port) && port >= 0 && port <= 65535) return port
   throw new ShadowError('invalid_config', `"${text}" is no port.`, { hint: 'Use a number from 0 to 65535.' })
+}
+
+function parseMebibytes(text: string): number {
+  const size = Number(text)
+  if (Number.isFinite(size) && size > 0) return size
+  throw new ShadowError('invalid_config', `"${text}" is no size.`, { hint: 'Use a number of MiB, like 128.' })
 }
 
 /** OPENAI_BASE_URL is never read: in an agent's shell it points at Shadow itself. */

@@ -12,19 +12,26 @@ import { capturePath, type HomeLock, journalFolder, lockHome } from './home.ts'
 import { IngestThread } from './ingest-thread.ts'
 import { Journal, segmentsOf } from './journal.ts'
 import type { MessageReader } from './message-tree.ts'
-import { type BaseQuestion, Placing, type PlacingQuestion } from './placing.ts'
+import { Placing, type PlacingQuestion } from './placing.ts'
 import { type Prompt, type PromptContent, PromptHasher } from './prompt.ts'
 import { RecentCalls } from './recent-calls.ts'
 import { RecentPrompts } from './recent-prompts.ts'
-import type { BaseReply, CallRecord, Placement } from './record.ts'
+import type { CallRecord, Placement } from './record.ts'
 import { type CaptureSchema, captureMigrations } from './schema.ts'
-import { SessionTails } from './session-tails.ts'
 import { prepareStatements } from './statements.ts'
 
 /** Larger pages than SQLite's own, since rows hold whole messages. */
 const pageSizeBytes = 8192
 
+/** Calls in the journal beyond which the next ones wait until the tables have caught up. */
+const defaultMaxBacklogCalls = 20_000
+
+/** Bytes that a call has to find room for beside its request: its reply and what is known of it. */
+const roomForReplyBytes = 64 * 1024
+
 export interface CaptureStoreOptions {
+  /** Bounds what is remembered of calls that no table holds yet. Default 20,000. */
+  maxBacklogCalls?: number
   /** `full` survives the loss of power at the price of an fsync a commit; `normal` the death of the process. */
   synchronous?: 'normal' | 'full'
   /** Told what went wrong behind the back of `record`; nothing is lost by it. */
@@ -60,11 +67,12 @@ export class CaptureStore {
   private readonly lock: HomeLock
   private readonly recent = new RecentCalls()
   private readonly prompts: RecentPrompts
-  private readonly tails: SessionTails
   private readonly hasher: PromptHasher
   private readonly placing: Placing
   private readonly journal: Journal
   private readonly ingest: IngestThread
+  private readonly maxBacklogCalls: number
+  private waits = 0
   private closing: Promise<void> | null = null
 
   constructor(
@@ -73,8 +81,13 @@ export class CaptureStore {
     hash: KeyedHash,
     readers: readonly MessageReader[],
     lock: HomeLock,
-    { synchronous = 'normal', onTrouble = () => {} }: CaptureStoreOptions,
+    {
+      synchronous = 'normal',
+      onTrouble = () => {},
+      maxBacklogCalls = defaultMaxBacklogCalls,
+    }: CaptureStoreOptions,
   ) {
+    this.maxBacklogCalls = maxBacklogCalls
     this.opened = opened
     this.hash = hash
     this.lock = lock
@@ -84,8 +97,7 @@ export class CaptureStore {
     // Calls that a process that died has left in the journal are as yet in no table.
     const hasLeftovers = segmentsOf(journalFolder(home)).length > 1
     this.prompts = new RecentPrompts(hasLeftovers ? Date.now() : (statements.lastCallAt.get()?.at ?? null))
-    this.tails = new SessionTails((text) => hash.of('said', text).toString('latin1'))
-    this.placing = new Placing(statements, hash, this.recent, this.prompts, this.tails)
+    this.placing = new Placing(statements, hash, this.recent, this.prompts)
     this.ingest = new IngestThread(home, synchronous, {
       checkpointing: () => this.releaseSnapshot(),
       ingested: (lastId) => {
@@ -100,12 +112,6 @@ export class CaptureStore {
   /** Names a conversation and each of its prefixes. */
   prompt(content: PromptContent): Prompt {
     return this.hasher.prompt(content)
-  }
-
-  /** The reply that a request goes on from whose upstream keeps the conversation; null where it isn't known. */
-  baseOf(question: BaseQuestion): BaseReply | null {
-    this.holdSnapshot()
-    return this.placing.baseOf(question)
   }
 
   /** Which session a call belongs to and which call it continues, by what is committed. */
@@ -127,21 +133,39 @@ export class CaptureStore {
   }
 
   /**
-   * Resolves once the call is committed.
+   * Whether a call with a request of this size could be recorded now. Writes that much to find out.
+   * @throws ShadowError store_failed
+   */
+  admit(requestBytes: number): void {
+    try {
+      if (this.recent.size >= this.maxBacklogCalls) throw new Error('the disk can’t keep up')
+      this.journal.probe(requestBytes + roomForReplyBytes)
+    } catch (cause) {
+      throw cannotRecord(cause)
+    }
+  }
+
+  /** Calls that are committed and in no table yet, and how often a call had to wait for the tables. */
+  backlog(): { calls: number; waits: number } {
+    return { calls: this.recent.size, waits: this.waits }
+  }
+
+  /**
+   * Resolves once the call is committed. Waits first where the tables are too far behind.
    * @throws ShadowError store_failed; other calls are not affected
    */
   async record(call: CallRecord): Promise<void> {
     try {
-      const { pieces, replies } = encodeEntry(this.hash, call)
+      if (this.recent.size >= this.maxBacklogCalls) {
+        this.waits++
+        await this.ingest.catchUp()
+      }
+      const { pieces, replyNodes } = encodeEntry(this.hash, call)
       await this.journal.append(pieces)
-      this.recent.add(call, replies)
-      this.tails.add(call)
+      this.recent.add(call, replyNodes)
       this.prompts.add(call)
     } catch (cause) {
-      throw new ShadowError('store_failed', `A call could not be recorded: ${messageOf(cause)}.`, {
-        hint: 'Check the disk that holds the Shadow home; agents are still being served.',
-        cause,
-      })
+      throw cannotRecord(cause)
     }
     this.ingest.wake()
   }
@@ -159,4 +183,11 @@ export class CaptureStore {
     await this.opened.close()
     this.lock.release()
   }
+}
+
+function cannotRecord(cause: unknown): ShadowError {
+  return new ShadowError('store_failed', `A call could not be recorded: ${messageOf(cause)}.`, {
+    hint: 'Check the disk that holds the Shadow home.',
+    cause,
+  })
 }

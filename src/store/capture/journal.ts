@@ -76,6 +76,17 @@ export class Journal {
     if (this.isSynced) return this.sync()
   }
 
+  /**
+   * Finds out whether `bytes` more could be written, and takes them back.
+   * @throws the file system's error
+   */
+  probe(bytes: number): void {
+    // Bytes that can't be mistaken for a record, should the process die in between.
+    this.write(Buffer.alloc(bytes, 0xff))
+    this.length -= bytes
+    ftruncateSync(this.file, this.length)
+  }
+
   close(): void {
     closeSync(this.file)
   }
