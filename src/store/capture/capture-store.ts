@@ -12,12 +12,13 @@ import { capturePath, type HomeLock, journalFolder, lockHome } from './home.ts'
 import { IngestThread } from './ingest-thread.ts'
 import { Journal, segmentsOf } from './journal.ts'
 import type { MessageReader } from './message-tree.ts'
-import { Placing, type PlacingQuestion } from './placing.ts'
+import { type BaseQuestion, Placing, type PlacingQuestion } from './placing.ts'
 import { type Prompt, type PromptContent, PromptHasher } from './prompt.ts'
 import { RecentCalls } from './recent-calls.ts'
 import { RecentPrompts } from './recent-prompts.ts'
-import type { CallRecord, Placement } from './record.ts'
+import type { BaseReply, CallRecord, Placement } from './record.ts'
 import { type CaptureSchema, captureMigrations } from './schema.ts'
+import { SessionTails } from './session-tails.ts'
 import { prepareStatements } from './statements.ts'
 
 /** Larger pages than SQLite's own, since rows hold whole messages. */
@@ -67,6 +68,7 @@ export class CaptureStore {
   private readonly lock: HomeLock
   private readonly recent = new RecentCalls()
   private readonly prompts: RecentPrompts
+  private readonly tails: SessionTails
   private readonly hasher: PromptHasher
   private readonly placing: Placing
   private readonly journal: Journal
@@ -97,7 +99,8 @@ export class CaptureStore {
     // Calls that a process that died has left in the journal are as yet in no table.
     const hasLeftovers = segmentsOf(journalFolder(home)).length > 1
     this.prompts = new RecentPrompts(hasLeftovers ? Date.now() : (statements.lastCallAt.get()?.at ?? null))
-    this.placing = new Placing(statements, hash, this.recent, this.prompts)
+    this.tails = new SessionTails((text) => hash.of('said', text).toString('latin1'))
+    this.placing = new Placing(statements, hash, this.recent, this.prompts, this.tails)
     this.ingest = new IngestThread(home, synchronous, {
       checkpointing: () => this.releaseSnapshot(),
       ingested: (lastId) => {
@@ -112,6 +115,12 @@ export class CaptureStore {
   /** Names a conversation and each of its prefixes. */
   prompt(content: PromptContent): Prompt {
     return this.hasher.prompt(content)
+  }
+
+  /** The reply that a request goes on from whose upstream keeps the conversation; null where it isn't known. */
+  baseOf(question: BaseQuestion): BaseReply | null {
+    this.holdSnapshot()
+    return this.placing.baseOf(question)
   }
 
   /** Which session a call belongs to and which call it continues, by what is committed. */
@@ -160,9 +169,10 @@ export class CaptureStore {
         this.waits++
         await this.ingest.catchUp()
       }
-      const { pieces, replyNodes } = encodeEntry(this.hash, call)
+      const { pieces, replies } = encodeEntry(this.hash, call)
       await this.journal.append(pieces)
-      this.recent.add(call, replyNodes)
+      this.recent.add(call, replies)
+      this.tails.add(call)
       this.prompts.add(call)
     } catch (cause) {
       throw cannotRecord(cause)

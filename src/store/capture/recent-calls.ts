@@ -2,8 +2,9 @@
  * Calls that are committed to the journal and not yet in the tables: what placing the next call has to know of
  * them. An agent's next call may come a fraction of a millisecond after the reply that it goes on from.
  */
+import type { ReplyNodes } from './call-entry.ts'
 import { hashAt, type Prompt } from './prompt.ts'
-import type { CallRecord, Placement } from './record.ts'
+import type { BaseReply, CallRecord, Placement } from './record.ts'
 
 export interface RecentCall {
   readonly id: string
@@ -20,6 +21,9 @@ export interface RecentReply {
 
 interface Entry extends RecentCall {
   readonly replyNodes: readonly string[]
+  readonly replyId: string | null
+  /** The first reply. */
+  readonly first: ReplyNodes | null
 }
 
 export class RecentCalls {
@@ -27,8 +31,9 @@ export class RecentCalls {
   /** Calls by the canonical nodes of their replies, the latest last. */
   private readonly byReply = new Map<string, Entry[]>()
 
-  add({ id, placement }: CallRecord, replyNodes: readonly Buffer[]): void {
-    const entry = { id, placement, replyNodes: replyNodes.map(nameOf) }
+  add({ id, placement, replyId = null }: CallRecord, replies: readonly ReplyNodes[]): void {
+    const replyNodes = replies.map(({ node }) => nameOf(node))
+    const entry = { id, placement, replyNodes, replyId, first: replies[0] ?? null }
     this.queue.push(entry)
     for (const node of entry.replyNodes) {
       const known = this.byReply.get(node)
@@ -65,6 +70,16 @@ export class RecentCalls {
       if (call !== undefined) return { depth, node, call }
     }
     return undefined
+  }
+
+  /** The first reply of the latest call that `isWanted` accepts. */
+  latestReply(isWanted: (placement: Placement, replyId: string | null) => boolean): BaseReply | null {
+    const call = this.queue.findLast(
+      ({ placement, replyId, first }) => first !== null && isWanted(placement, replyId),
+    )
+    return call === undefined || call.first === null
+      ? null
+      : { call: call.id, session: call.placement.session, ...call.first }
   }
 
   hasContinued(id: string): boolean {
