@@ -52,7 +52,7 @@ export function privateDir(dir) {
     mkdirSync(dir, { recursive: true, mode: 0o700 })
   } catch (thrown) {
     throw new SetupFailure(
-      `${dir} can not be created (${systemCode(thrown) ?? thrown}); point SHADOW_HOME or SHADOW_CACHE at a folder that can.`,
+      `${dir} can not be created (${systemCode(thrown) ?? String(thrown)}); point SHADOW_HOME or SHADOW_CACHE at a folder that can.`,
     )
   }
   return dir

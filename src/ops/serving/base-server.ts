@@ -66,7 +66,7 @@ export class BaseServer {
   async #startProcess(): Promise<void> {
     const process = await ServingProcess.start({ modelPath: this.#modelPath, models: [] })
     // One by one: a version that can't load any more must not take the others with it.
-    for (const model of [...this.#loaded.values()]) {
+    for (const model of this.#loaded.values()) {
       try {
         await process.load(model)
       } catch (error) {

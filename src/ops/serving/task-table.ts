@@ -1,4 +1,4 @@
-/** The tasks' rules of recognition in memory, kept up with pipeline.db. */
+/** The tasks' rules of recognition and their upstreams in memory, kept up with pipeline.db. */
 import type { Recognition } from '../../contract/task.ts'
 import type { PipelineStore } from '../../store/pipeline/pipeline-store.ts'
 
@@ -7,6 +7,7 @@ const pollIntervalMs = 1_000
 export class TaskTable {
   readonly #pipeline: PipelineStore
   #rules: readonly { task: string; recognise: Recognition }[] = []
+  #upstreams: ReadonlyMap<string, string> = new Map()
   #timer: NodeJS.Timeout | null = null
 
   constructor(pipeline: PipelineStore) {
@@ -16,6 +17,10 @@ export class TaskTable {
   /** Tasks that recognise calls by what they hold, oldest first; the first that fits has the call. */
   rules(): readonly { task: string; recognise: Recognition }[] {
     return this.#rules
+  }
+
+  upstreamOf(task: string): string | null {
+    return this.#upstreams.get(task) ?? null
   }
 
   async start(): Promise<void> {
@@ -30,6 +35,11 @@ export class TaskTable {
 
   async #refresh(): Promise<void> {
     const tasks = await this.#pipeline.tasks.list()
+    this.#upstreams = new Map(
+      tasks.flatMap(({ name, config }) =>
+        config.upstream === null ? [] : [[name, config.upstream] as const],
+      ),
+    )
     this.#rules = tasks
       .filter(({ config }) => config.recognise.models.length > 0 || config.recognise.systemPrefix !== null)
       .toSorted((a, b) => a.createdAt - b.createdAt)
