@@ -1,6 +1,6 @@
 /**
  * Makes a file of chats out of Banking77 (77 intents of bank customers, CC BY 4.0):
- * `node examples/replay/banking77.ts --data DIR --out banking77.jsonl [--train 2000] [--test 500] [--seed 1]`
+ * `npm run replay:banking77 -- --data DIR --out banking77.jsonl [--train 2000] [--test 500] [--seed 1]`
  *
  * Both of its files are sorted by intent, so both are shuffled by seed. The test utterances come last: replayed
  * in order they are the newest fifth, which is what Shadow holds out.

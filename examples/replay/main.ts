@@ -1,6 +1,6 @@
 /**
  * Replays a file of chats through a running proxy:
- * `node examples/replay/main.ts FILE.jsonl --base-url http://127.0.0.1:8327/v1 [--task X] [--gold-server PORT]`
+ * `npm run replay -- FILE.jsonl --base-url http://127.0.0.1:8327/v1 [--task X] [--gold-server PORT]`
  */
 import { parseArgs } from 'node:util'
 import OpenAI from 'openai'
@@ -9,7 +9,7 @@ import { type Chat, readChats } from './chats.ts'
 import { startGoldServer } from './gold-server.ts'
 import { replay } from './replay.ts'
 
-const usage = `node examples/replay/main.ts FILE.jsonl --base-url URL [options]
+const usage = `npm run replay -- FILE.jsonl --base-url URL [options]
   --base-url URL      where requests go, with its /v1: a running \`shadow serve\`
   --task NAME         the task these calls belong to
   --gold-server PORT  also be the frontier on this port, answering what the file says
