@@ -4,10 +4,11 @@
  */
 import type { Upstream, UpstreamReply } from '../src/contract/index.ts'
 import { versionName } from '../src/contract/index.ts'
-import type { SplitRequest } from '../src/dialects/index.ts'
+import type { Dialect, SplitRequest } from '../src/dialects/index.ts'
 import { messageOf, ShadowError } from '../src/lib/error.ts'
 import type { ProxyContext } from './context.ts'
 import { type Headers, without } from './headers.ts'
+import { chooseUpstream, unknownUpstream } from './upstream-choice.ts'
 
 export interface Answer {
   readonly reply: UpstreamReply
@@ -24,6 +25,7 @@ export interface Fallback {
 
 export interface Question {
   readonly task: string
+  readonly dialect: Pick<Dialect, 'name'>
   readonly path: string
   readonly query: string
   readonly headers: Headers
@@ -33,8 +35,14 @@ export interface Question {
 }
 
 /** Who will answer if nothing fails. */
-export function intendedAnswerer(context: ProxyContext, question: Pick<Question, 'task' | 'split'>): string {
-  return ownedVersion(context, question)?.version ?? context.upstream.name
+export function intendedAnswerer(context: ProxyContext, question: ChoiceQuestion): string {
+  return ownedVersion(context, question)?.version ?? frontierFor(context, question).name
+}
+
+type ChoiceQuestion = Pick<Question, 'task' | 'dialect' | 'split' | 'headers'>
+
+function frontierFor(context: ProxyContext, { task, dialect, split, headers }: ChoiceQuestion) {
+  return chooseUpstream(context, { task, dialect: dialect.name, modelName: split.modelName, headers })
 }
 
 /** @throws ShadowError when nothing could answer; whatever the signal gave as its reason when it was given up */
@@ -79,10 +87,15 @@ function ownedVersion(
 }
 
 async function fromFrontier(
-  { upstream, logger }: ProxyContext,
-  { path, query, headers, body, signal }: Question,
+  context: ProxyContext,
+  question: Question,
   fallback: Fallback | null,
 ): Promise<Answer> {
+  const { logger } = context
+  const { path, query, headers, split, signal } = question
+  const { upstream, name, model } = frontierFor(context, question)
+  if (upstream === null) throw unknownUpstream(name, question.task)
+  const body = model === null ? question.body : withModel(question.body, split, model)
   if (fallback !== null) logger.warn(fallback, 'the frontier answers for the owned model')
   const reply = await upstream.request({ method: 'POST', path: path + query, headers, body, signal })
   return { reply, servedBy: upstream.name, fallback }

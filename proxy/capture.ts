@@ -19,6 +19,8 @@ export interface CapturedRequest {
   readonly task: string
   readonly dialect: Dialect
   readonly headers: Headers
+  /** What stands for the agent in the place of its credential; null where there is nothing. */
+  readonly caller: string | null
   readonly body: Uint8Array
   readonly split: SplitRequest
   /** Milliseconds since the epoch. */
@@ -51,7 +53,7 @@ export class Capture {
     this.context = context
     this.request = request
     this.walk = dialect.walk()
-    const credential = credentialOf(headers)
+    const credential = this.request.caller ?? credentialOf(headers)
     const identity = identityOf(headers, split)
     const base = this.baseOf(credential, identity.session)
     this.tools = base === null ? split.tools : null

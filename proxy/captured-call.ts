@@ -49,7 +49,7 @@ export async function handleCapturedCall(
   }
   const call = new CapturedCall(
     context,
-    { id: context.newId(), task, dialect, headers, body, split, startedAt },
+    { id: context.newId(), task, dialect, headers, body, split, startedAt, caller: target.caller ?? null },
     start,
   )
   await call.run(target, res)
@@ -82,14 +82,23 @@ class CapturedCall {
   }
 
   async run(target: Target, res: ServerResponse): Promise<void> {
-    const { task, headers, body, split } = this.request
+    const { task, dialect, headers, body, split } = this.request
     const { path, query } = target
     const agent = new AbortController()
     res.once('close', () => {
       if (!res.writableFinished) agent.abort(new Error('The agent closed its connection.'))
     })
     if (!(await this.mayGoUp(res))) return
-    const asked = answerOf(this.context, { task, path, query, headers, body, split, signal: agent.signal })
+    const asked = answerOf(this.context, {
+      task,
+      dialect,
+      path,
+      query,
+      headers,
+      body,
+      split,
+      signal: agent.signal,
+    })
     // A failure is dealt with below; until then it isn't an unhandled one.
     asked.catch(() => {})
     // The request goes out at the end of this turn; the conversation is looked up while the upstream works.

@@ -2,7 +2,9 @@
 import type { Logger } from 'pino'
 import type { RouteSource, Upstream } from '../src/contract/index.ts'
 import type { CaptureStore } from '../src/store/capture/index.ts'
+import type { Access } from './access.ts'
 import type { ProxyLimits } from './limits.ts'
+import type { Durations } from './metrics.ts'
 import type { TaskRules } from './task-of.ts'
 
 /** What happens to a call that can't be recorded: it is served and counted, or refused. */
@@ -11,6 +13,8 @@ export type Capturing = 'available' | 'strict'
 export interface ProxyContext {
   /** The frontier. */
   readonly upstream: Upstream
+  /** Others, by their names. */
+  readonly upstreams: ReadonlyMap<string, Upstream>
   /** What answers for owned versions; null where nothing does. */
   readonly owned: Upstream | null
   readonly routes: RouteSource
@@ -21,6 +25,8 @@ export interface ProxyContext {
   /** See `ProxyOptions`. */
   readonly capturing: Capturing
   readonly counts: ProxyCounts
+  readonly durations: Durations
+  readonly access: Access
   /** ULIDs that rise within this process. */
   newId(): string
 }

@@ -4,6 +4,7 @@ import { type Dispatcher, Pool } from 'undici'
 import type { Upstream, UpstreamReply, UpstreamRequest } from '../src/contract/index.ts'
 import { messageOf, ShadowError } from '../src/lib/error.ts'
 import { flatOf, type Headers, pairsOf, without } from './headers.ts'
+import { requestUpgrade } from './http-upgrade.ts'
 import { ReplyBody } from './reply-body.ts'
 
 /** Milliseconds; 0 waits for ever. None of them ends a reply that is still coming. */
@@ -21,8 +22,10 @@ export interface HttpUpstreamOptions {
   name: string
   /** With its path, `https://api.openai.com/v1`. */
   baseUrl: string
-  /** Sent in the place of the agent's own Authorization. */
+  /** Sent in the place of the agent's own. */
   apiKey?: string
+  /** The header that the key goes in. Default `authorization`, as a bearer token. */
+  keyHeader?: 'authorization' | 'x-api-key'
   /** Path of a Unix socket to connect to; host and port of `baseUrl` are then only names. */
   socketPath?: string
   timeouts?: UpstreamTimeouts
@@ -60,22 +63,35 @@ export function createHttpUpstream(options: HttpUpstreamOptions): HttpUpstream {
           {
             path: basePath + request.path,
             method: request.method,
-            headers: flatOf(headersFor(request, options.apiKey)),
+            headers: flatOf(headersFor(request, options)),
             body: bodyFor(request),
           },
           new ReplyHandler(request.signal, resolve, (cause) => reject(describe(cause, options, request))),
         )
       }),
+    async upgrade({ path, headers, signal }) {
+      const target = { url, socketPath: options.socketPath, timeoutMs: connectMs }
+      try {
+        return await requestUpgrade(target, basePath + path, withKey(headers, options), signal)
+      } catch (cause) {
+        throw describe(cause instanceof Error ? cause : new Error(messageOf(cause)), options, { signal })
+      }
+    },
     close: () => pool.close(),
   }
 }
 
-function headersFor({ headers, body }: UpstreamRequest, apiKey: string | undefined): Headers {
+function headersFor({ headers, body }: UpstreamRequest, options: HttpUpstreamOptions): Headers {
   const streamed = body !== null && !(body instanceof Uint8Array)
   const kept = streamed ? without(headers, 'host') : without(headers, 'host', 'content-length')
-  return apiKey === undefined
-    ? kept
-    : [...without(kept, 'authorization'), ['authorization', `Bearer ${apiKey}`]]
+  return withKey(kept, options)
+}
+
+/** With one key of one's own, none of the agent's goes up. */
+function withKey(headers: Headers, { apiKey, keyHeader = 'authorization' }: HttpUpstreamOptions): Headers {
+  if (apiKey === undefined) return headers
+  const key = keyHeader === 'authorization' ? `Bearer ${apiKey}` : apiKey
+  return [...without(headers, 'authorization', 'x-api-key', 'api-key'), [keyHeader, key]]
 }
 
 function bodyFor({ body }: UpstreamRequest): Uint8Array | Readable | null {
@@ -139,7 +155,11 @@ function reasonOf(signal: AbortSignal): Error {
   return signal.reason instanceof Error ? signal.reason : new Error('The request was given up.')
 }
 
-function describe(cause: Error, { name, baseUrl }: HttpUpstreamOptions, { signal }: UpstreamRequest): Error {
+function describe(
+  cause: Error,
+  { name, baseUrl }: HttpUpstreamOptions,
+  { signal }: Pick<UpstreamRequest, 'signal'>,
+): Error {
   if (signal.aborted) return reasonOf(signal)
   const code = 'code' in cause ? String(cause.code) : ''
   if (code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'UND_ERR_HEADERS_TIMEOUT') {

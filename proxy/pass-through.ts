@@ -6,14 +6,23 @@ import type { ProxyContext } from './context.ts'
 import { endToEnd, pairsOf, without } from './headers.ts'
 import { ReplyWriter, sendError } from './reply-writer.ts'
 import type { Target } from './target.ts'
+import { chooseUpstream, unknownUpstream } from './upstream-choice.ts'
 
 export async function handlePassThrough(
-  { upstream, counts, logger }: ProxyContext,
-  { path, query }: Target,
+  context: ProxyContext,
+  { task, path, query }: Target,
   req: IncomingMessage,
   res: ServerResponse,
 ): Promise<void> {
+  const { counts, logger } = context
   counts.passedThrough++
+  const headers = without(endToEnd(pairsOf(req.rawHeaders)), 'expect')
+  const chosen = chooseUpstream(context, { task, dialect: null, modelName: '', headers })
+  const { upstream } = chosen
+  if (upstream === null) {
+    sendError(res, unknownUpstream(chosen.name, task))
+    return
+  }
   const agent = new AbortController()
   res.once('close', () => {
     if (!res.writableFinished) agent.abort(new Error('The agent closed its connection.'))
@@ -25,7 +34,7 @@ export async function handlePassThrough(
     reply = await upstream.request({
       method: req.method ?? 'GET',
       path: path + query,
-      headers: without(endToEnd(pairsOf(req.rawHeaders)), 'expect'),
+      headers,
       body: hasBody ? req : null,
       signal: agent.signal,
     })

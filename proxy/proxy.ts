@@ -4,12 +4,15 @@ import type { Logger } from 'pino'
 import type { RouteSource, Upstream } from '../src/contract/index.ts'
 import { ShadowError } from '../src/lib/error.ts'
 import type { CaptureStore } from '../src/store/capture/index.ts'
+import { type Access, openAccess } from './access.ts'
 import { callIds } from './call-id.ts'
 import type { Capturing, ProxyContext, ProxyCounts } from './context.ts'
 import { defaultLimits, type ProxyLimits } from './limits.ts'
+import { Durations, renderMetrics } from './metrics.ts'
 import { createProxyServer, type Listening, listen } from './server.ts'
 import type { TaskRules } from './task-of.ts'
 
+export { type Access, type KnownKey, keyPrefix } from './access.ts'
 export type { ProxyCounts } from './context.ts'
 export { createHttpUpstream } from './http-upstream.ts'
 export type { Listening } from './server.ts'
@@ -18,6 +21,8 @@ export type { TaskRules } from './task-of.ts'
 export interface ProxyOptions {
   /** The frontier. */
   upstream: Upstream
+  /** Others by their names; see `chooseUpstream` for which of them answers. */
+  upstreams?: ReadonlyMap<string, Upstream>
   /** What answers for owned versions; null where nothing does. */
   owned: Upstream | null
   routes: RouteSource
@@ -29,6 +34,8 @@ export interface ProxyOptions {
    * goes to any upstream, and withholds the end of a reply that could not be recorded after all.
    */
   capturing?: Capturing
+  /** Keys to this proxy; open by default, which is for the loopback alone. */
+  access?: Access
   /** What differs from the defaults. */
   limits?: Partial<ProxyLimits>
   /** Served beside the proxy, at the root. */
@@ -50,12 +57,15 @@ export interface Proxy {
 
 /** Upstreams and store stay the caller's to close, after the proxy. */
 export function createProxy(options: ProxyOptions): Proxy {
-  const { mount, limits, capturing = 'available', ...rest } = options
+  const { mount, limits, capturing = 'available', access = openAccess, ...rest } = options
   const counts: ProxyCounts = { captured: 0, notCaptured: 0, refused: 0, passedThrough: 0, inFlight: 0 }
   const context: ProxyContext = {
     ...rest,
+    upstreams: options.upstreams ?? new Map(),
     limits: { ...defaultLimits, ...limits },
     capturing,
+    access,
+    durations: new Durations(),
     counts,
     newId: callIds(),
   }
@@ -66,6 +76,9 @@ export function createProxy(options: ProxyOptions): Proxy {
       upstream: options.upstream.name,
       ...counts,
     }),
+  )
+  app.get('/metrics', (c) =>
+    c.text(renderMetrics(context), 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }),
   )
   if (mount !== undefined) app.route('/', mount)
   app.notFound((c) => {

@@ -1,11 +1,13 @@
 /** The proxy's HTTP server: agents' calls go straight to their handlers, everything else to the Hono app. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { getRequestListener } from '@hono/node-server'
 import type { Hono } from 'hono'
 import { dialectOf } from '../src/dialects/index.ts'
 import { messageOf, ShadowError } from '../src/lib/error.ts'
 import { handleCapturedCall } from './captured-call.ts'
+import { keyOf, targetFor } from './access.ts'
 import type { ProxyContext } from './context.ts'
 import type { ProxyLimits } from './limits.ts'
 import { handleModels } from './models.ts'
@@ -13,6 +15,7 @@ import { handlePassThrough } from './pass-through.ts'
 import { sendError } from './reply-writer.ts'
 import { refuseBody } from './request-body.ts'
 import { type Target, targetOf } from './target.ts'
+import { isWebSocket, serveWebSockets } from './websocket.ts'
 
 export interface Listening {
   readonly host: string
@@ -21,11 +24,17 @@ export interface Listening {
   close(drainMs?: number): Promise<void>
 }
 
+export interface ProxyServer {
+  readonly server: Server
+  /** Connections that were handed on; the server no longer knows them. */
+  readonly webSockets: ReadonlySet<Duplex>
+}
+
 /**
  * Agents' requests bypass Hono because web Requests and Headers can't carry them unchanged: they fold, lower
  * and reorder header names, and refuse some of the bytes that occur in practice. It is also where the time goes.
  */
-export function createProxyServer(context: ProxyContext, app: Hono): Server {
+export function createProxyServer(context: ProxyContext, app: Hono): ProxyServer {
   const others = getRequestListener(app.fetch)
   const { limits } = context
   const dispatch = (req: IncomingMessage, res: ServerResponse) => {
@@ -33,6 +42,11 @@ export function createProxyServer(context: ProxyContext, app: Hono): Server {
     try {
       checkUrl(req, limits)
       target = targetOf(req.url ?? '/')
+      // Health tells nothing that matters, and the server's own API has a token of its own.
+      if (target !== null || !/^\/(?:health$|shadow\/)/.test(req.url ?? '')) {
+        const key = keyOf(context.access, req)
+        if (target !== null) target = targetFor(key, target, req)
+      }
     } catch (error) {
       sendError(res, asShadowError(error))
       return
@@ -48,6 +62,7 @@ export function createProxyServer(context: ProxyContext, app: Hono): Server {
       headersTimeout: limits.headersTimeoutMs,
       requestTimeout: limits.requestTimeoutMs,
       connectionsCheckingInterval: limits.checkIntervalMs,
+      shouldUpgradeCallback: isWebSocket,
     },
     dispatch,
   )
@@ -56,7 +71,7 @@ export function createProxyServer(context: ProxyContext, app: Hono): Server {
     if (Number(req.headers['content-length'] ?? 0) <= limits.requestBytes) res.writeContinue()
     dispatch(req, res)
   })
-  return server
+  return { server, webSockets: serveWebSockets(server, context) }
 }
 
 function checkUrl(req: IncomingMessage, { urlBytes }: ProxyLimits): void {
@@ -69,6 +84,7 @@ function checkUrl(req: IncomingMessage, { urlBytes }: ProxyLimits): void {
 
 async function handle(context: ProxyContext, target: Target, req: IncomingMessage, res: ServerResponse) {
   context.counts.inFlight++
+  const start = performance.now()
   try {
     const method = req.method ?? 'GET'
     const dialect = dialectOf(method, target.path)
@@ -85,6 +101,7 @@ async function handle(context: ProxyContext, target: Target, req: IncomingMessag
     sendError(res, known)
   } finally {
     context.counts.inFlight--
+    context.durations.add((performance.now() - start) / 1000)
   }
 }
 
@@ -97,7 +114,8 @@ function asShadowError(error: unknown): ShadowError {
 }
 
 /** @throws ShadowError port_in_use */
-export async function listen(server: Server, port: number, host: string): Promise<Listening> {
+export async function listen(made: ProxyServer, port: number, host: string): Promise<Listening> {
+  const { server } = made
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(cannotListen(error, port, host)))
     server.listen(port, host, resolve)
@@ -106,14 +124,17 @@ export async function listen(server: Server, port: number, host: string): Promis
   return {
     host,
     port: isAddressInfo(address) ? address.port : port,
-    close: (drainMs) => drain(server, drainMs),
+    close: (drainMs) => drain(made, drainMs),
   }
 }
 
-async function drain(server: Server, drainMs = 10_000): Promise<void> {
+async function drain({ server, webSockets }: ProxyServer, drainMs = 10_000): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()))
   server.closeIdleConnections()
-  const timer = setTimeout(() => server.closeAllConnections(), drainMs)
+  const timer = setTimeout(() => {
+    server.closeAllConnections()
+    for (const socket of webSockets) socket.destroy()
+  }, drainMs)
   await closed
   clearTimeout(timer)
 }

@@ -4,6 +4,8 @@ import { checkedTaskName } from './task-of.ts'
 
 export interface Target {
   readonly task: string | null
+  /** Who calls, where the request came with a key of Shadow's own. */
+  readonly caller?: string
   /** Below the base URL, without the query: `/chat/completions`. */
   readonly path: string
   /** With its question mark; '' where there is none. */

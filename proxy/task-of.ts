@@ -5,6 +5,8 @@ import { ShadowError } from '../src/lib/error.ts'
 /** The tasks' rules, asked on every call; answers from memory. */
 export interface TaskRules {
   rules(): readonly { task: string; recognise: Recognition }[]
+  /** The name of the upstream that the task is set to; null where it is left to the request. */
+  upstreamOf?(task: string): string | null
 }
 
 export interface TaskQuestion {

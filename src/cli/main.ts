@@ -7,6 +7,7 @@ import { packageRoot } from '../setup/paths.mjs'
 import { callsCommand } from './commands/calls.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { exportCommand } from './commands/export.ts'
+import { keysCommand } from './commands/keys.ts'
 import { referencesCommand } from './commands/references.ts'
 import { routeCommand } from './commands/route.ts'
 import { runCommand } from './commands/run.ts'
@@ -35,6 +36,7 @@ async function main(): Promise<void> {
   program.addCommand(callsCommand())
   program.addCommand(runsCommand())
   program.addCommand(exportCommand())
+  program.addCommand(keysCommand())
   program.addCommand(doctorCommand())
   program.addCommand(setupCommand())
   await program.parseAsync()

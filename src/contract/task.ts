@@ -75,6 +75,8 @@ export const defaultRubric =
 
 export const taskConfig = z.strictObject({
   recognise: recognition.prefault({}),
+  /** Name of the upstream that answers for the frontier; null leaves it to the request. */
+  upstream: z.string().min(1).nullable().default(null),
   rubric: z.string().min(1).default(defaultRubric),
   /** Null: every complete call is kept, and the report says so. */
   judge: judgeEndpoint.nullable().default(null),

@@ -1,4 +1,5 @@
 /** What the proxy sends a request to: the frontier, or the serving child, which is one upstream among others. */
+import type { Duplex, Readable } from 'node:stream'
 
 export interface UpstreamRequest {
   method: string
@@ -19,8 +20,23 @@ export interface UpstreamReply {
   body: AsyncIterable<Uint8Array>
 }
 
+/** Asks for another protocol on the connection. Header names and values as they are to be sent, without the host. */
+export interface UpgradeRequest {
+  path: string
+  headers: readonly (readonly [string, string])[]
+  signal: AbortSignal
+}
+
+/** The head as it came, and the connection with what was read of it beyond the head; or a body, where it was declined. */
+export type UpgradeReply = Omit<UpstreamReply, 'body'> & { statusText: string } & (
+    | { socket: Duplex; rest: Uint8Array; body: null }
+    | { socket: null; rest: null; body: Readable }
+  )
+
 export interface Upstream {
   readonly name: string
+  /** Absent where the upstream takes no WebSockets. @throws ShadowError upstream_unreachable */
+  upgrade?(request: UpgradeRequest): Promise<UpgradeReply>
   /** @throws ShadowError upstream_unreachable | upstream_timeout before the head has come */
   request(request: UpstreamRequest): Promise<UpstreamReply>
 }

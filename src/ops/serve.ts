@@ -9,15 +9,21 @@ import { messageOf, ShadowError } from '../lib/error.ts'
 import { openCaptureStore } from '../store/capture/index.ts'
 import { findServer, removeServerFile, writeServerFile } from './server-file.ts'
 import { findVersion } from './serving/find-version.ts'
+import { KeyTable } from './serving/key-table.ts'
 import { OwnedServer } from './serving/owned-server.ts'
 import { RouteTable } from './serving/route-table.ts'
 import { TaskTable } from './serving/task-table.ts'
+import type { UpstreamSetting } from './upstream-settings.ts'
 import type { Workspace } from './workspace.ts'
 
 export interface ServeOptions {
   host: string
   port: number
-  upstream: { baseUrl: string; apiKey: string | null }
+  /** Whether whoever reaches a host other than the loopback needs no key. */
+  isInsecure: boolean
+  upstream: UpstreamSetting
+  /** Others by their names. */
+  upstreams?: ReadonlyMap<string, UpstreamSetting>
   log: Logger
   /** `strict` refuses calls that can't be recorded; `available` serves and counts them. */
   capturing: 'available' | 'strict'
@@ -75,6 +81,11 @@ export async function serve(workspace: Workspace, options: ServeOptions): Promis
   )
   const tasks = starting.adopt(new TaskTable(pipeline), (table) => table.close())
   await tasks.start()
+  const keys = starting.adopt(
+    new KeyTable(pipeline, !isLoopback(options.host) && !options.isInsecure),
+    (table) => table.close(),
+  )
+  await keys.start()
 
   const control: ServerControl = {
     token: randomBytes(24).toString('base64url'),
@@ -85,18 +96,29 @@ export async function serve(workspace: Workspace, options: ServeOptions): Promis
       await routes.refresh()
     },
   }
-  const { baseUrl, apiKey } = options.upstream
-  const upstream = starting.adopt(
-    createHttpUpstream({ name: 'frontier', baseUrl, ...(apiKey === null ? {} : { apiKey }) }),
-    (client) => client.close(),
+  const connect = (name: string, { baseUrl, apiKey }: UpstreamSetting) =>
+    starting.adopt(
+      createHttpUpstream({
+        name,
+        baseUrl,
+        ...(apiKey === null ? {} : { apiKey }),
+        ...(name === 'anthropic' ? { keyHeader: 'x-api-key' } : {}),
+      }),
+      (client) => client.close(),
+    )
+  const upstream = connect('frontier', options.upstream)
+  const named = [...(options.upstreams ?? [])].map(
+    ([name, setting]) => [name, connect(name, setting)] as const,
   )
   const proxy = createProxy({
     upstream,
+    upstreams: new Map(named),
     owned,
     routes,
     tasks,
     store,
     logger: log,
+    access: keys,
     capturing: options.capturing,
     limits: options.maxBodyBytes === undefined ? {} : { requestBytes: options.maxBodyBytes },
     mount: options.api(control),
@@ -114,4 +136,9 @@ export async function serve(workspace: Workspace, options: ServeOptions): Promis
 
   const running = starting.move()
   return { url, close: () => running.disposeAsync() }
+}
+
+/** Whether only this machine can reach what listens on `host`. */
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(?:\.\d+){3}$/.test(host)
 }

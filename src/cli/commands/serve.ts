@@ -4,12 +4,15 @@ import pino from 'pino'
 import { ShadowError } from '../../lib/error.ts'
 import { createApi } from '../../http/api.ts'
 import { serve } from '../../ops/serve.ts'
+import { upstreamSettings } from '../../ops/upstream-settings.ts'
 import { openWorkspace } from '../../ops/workspace.ts'
 import { stopSignal } from '../stop-signal.ts'
 
 interface ServeFlags {
-  upstream?: string
+  upstream: string[]
   port: number
+  host: string
+  insecure?: true
   capture: 'available' | 'strict'
   synchronous: 'normal' | 'full'
   maxBody: number
@@ -19,8 +22,15 @@ interface ServeFlags {
 export function serveCommand(): Command {
   return new Command('serve')
     .description('run the proxy: point your agent at it with OPENAI_BASE_URL=http://127.0.0.1:8327/v1')
-    .option('--upstream <url>', 'base URL of the frontier, with its /v1 (or SHADOW_UPSTREAM)')
+    .option(
+      '--upstream <url>',
+      'base URL of the frontier, with its /v1 (or SHADOW_UPSTREAM); NAME=URL adds another (or SHADOW_UPSTREAM_NAME)',
+      (url: string, before: string[]) => [...before, url],
+      [],
+    )
     .option('--port <port>', 'port to listen on', parsePort, 8327)
+    .option('--host <address>', 'address to listen on; any but the loopback asks for a key', '127.0.0.1')
+    .option('--insecure', 'with --host: let everyone in who can reach it, without a key')
     .addOption(
       new Option('--capture <mode>', 'a call that can’t be recorded is served and counted, or refused')
         .choices(['available', 'strict'])
@@ -43,14 +53,14 @@ export function serveCommand(): Command {
     .action(async (options: ServeFlags) => {
       const signal = stopSignal()
       const log = pino({ level: options.logLevel, base: null }, pino.destination(2))
+      const upstreams = upstreamSettings(options.upstream, process.env)
       await using workspace = await openWorkspace()
       const server = await serve(workspace, {
-        host: '127.0.0.1',
+        host: options.host,
+        isInsecure: options.insecure === true,
         port: options.port,
-        upstream: {
-          baseUrl: upstreamUrl(options.upstream ?? process.env['SHADOW_UPSTREAM']),
-          apiKey: process.env['SHADOW_UPSTREAM_KEY'] ?? null,
-        },
+        upstream: upstreams.frontier,
+        upstreams: upstreams.named,
         capturing: options.capture,
         synchronous: options.synchronous,
         maxBodyBytes: options.maxBody * 2 ** 20,
@@ -73,19 +83,4 @@ function parseMebibytes(text: string): number {
   const size = Number(text)
   if (Number.isFinite(size) && size > 0) return size
   throw new ShadowError('invalid_config', `"${text}" is no size.`, { hint: 'Use a number of MiB, like 128.' })
-}
-
-/** OPENAI_BASE_URL is never read: in an agent's shell it points at Shadow itself. */
-function upstreamUrl(text: string | undefined): string {
-  if (text === undefined || text === '') {
-    throw new ShadowError('invalid_config', 'Shadow needs to know which frontier it stands before.', {
-      hint: 'Give --upstream URL (for instance https://api.openai.com/v1) or set SHADOW_UPSTREAM.',
-    })
-  }
-  if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol)) {
-    throw new ShadowError('invalid_config', `"${text}" is no http(s) URL.`, {
-      hint: 'Give the base URL that the agent used before, for instance https://api.openai.com/v1.',
-    })
-  }
-  return text.replace(/\/+$/, '')
 }

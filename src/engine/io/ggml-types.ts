@@ -2,6 +2,8 @@
  * The tensor encodings of GGUF files, as ggml defines them: a type id, how many elements share a block,
  * how many bytes a block takes, and for those we read, how a block becomes float32.
  */
+import { half } from './half.ts'
+import { decodeQ4_K, decodeQ5_K, decodeQ6_K } from './k-quants.ts'
 
 export interface GgmlType {
   readonly name: string
@@ -25,9 +27,9 @@ export const ggmlTypes: ReadonlyMap<number, GgmlType> = new Map<number, GgmlType
   [8, { name: 'Q8_0', blockElements: 32, blockBytes: 34, decode: decodeQ8_0 }],
   [10, { name: 'Q2_K', blockElements: 256, blockBytes: 84 }],
   [11, { name: 'Q3_K', blockElements: 256, blockBytes: 110 }],
-  [12, { name: 'Q4_K', blockElements: 256, blockBytes: 144 }],
-  [13, { name: 'Q5_K', blockElements: 256, blockBytes: 176 }],
-  [14, { name: 'Q6_K', blockElements: 256, blockBytes: 210 }],
+  [12, { name: 'Q4_K', blockElements: 256, blockBytes: 144, decode: decodeQ4_K }],
+  [13, { name: 'Q5_K', blockElements: 256, blockBytes: 176, decode: decodeQ5_K }],
+  [14, { name: 'Q6_K', blockElements: 256, blockBytes: 210, decode: decodeQ6_K }],
   [15, { name: 'Q8_K', blockElements: 256, blockBytes: 292 }],
   [30, { name: 'BF16', blockElements: 1, blockBytes: 2, decode: decodeBF16 }],
 ])
@@ -37,22 +39,6 @@ export const readableTypes: string = [...ggmlTypes.values()]
   .filter((type) => type.decode !== undefined)
   .map((type) => type.name)
   .join(', ')
-
-/** float32 value of every half-precision bit pattern. */
-const halfValues = makeHalfValues()
-
-function makeHalfValues(): Float32Array {
-  const values = new Float32Array(65536)
-  for (let bits = 0; bits < 65536; bits++) {
-    const sign = bits & 0x8000 ? -1 : 1
-    const exponent = (bits >> 10) & 31
-    const fraction = bits & 1023
-    if (exponent === 31) values[bits] = fraction === 0 ? sign * Infinity : NaN
-    else if (exponent === 0) values[bits] = sign * fraction * 2 ** -24
-    else values[bits] = sign * (1024 + fraction) * 2 ** (exponent - 25)
-  }
-  return values
-}
 
 /** @param source little-endian float32, any alignment */
 export function decodeF32(source: Uint8Array<ArrayBuffer>): Float32Array<ArrayBuffer> {
@@ -121,8 +107,4 @@ function decodeQ8_0(source: Uint8Array<ArrayBuffer>): Float32Array<ArrayBuffer> 
     for (let j = 0; j < 32; j++) out[to + j] = d * signed[from + j]!
   }
   return out
-}
-
-function half(bytes: Uint8Array, at: number): number {
-  return halfValues[bytes[at]! | (bytes[at + 1]! << 8)]!
 }

@@ -27,6 +27,8 @@ export const llamaConfig = z.object({
   head_dim: z.number().int().positive().optional(),
   rms_norm_eps: z.number().positive(),
   rope_theta: z.number().positive(),
+  /** Default, linear, llama3 or yarn; nn/rope-frequencies.ts reads it. */
+  rope_scaling: z.unknown().optional(),
   max_position_embeddings: z.number().int().positive(),
   tie_word_embeddings: z.boolean(),
 })
@@ -86,7 +88,12 @@ export class LlamaForCausalLM implements CausalLM {
     this.vocabularySize = config.vocab_size
     this.contextLength = config.max_position_embeddings
     this.#shape = shape
-    this.#rotary = new RotaryEmbedding(shape.heads.dim, config.rope_theta)
+    this.#rotary = new RotaryEmbedding({
+      headDim: shape.heads.dim,
+      theta: config.rope_theta,
+      maxPositions: config.max_position_embeddings,
+      scaling: config.rope_scaling,
+    })
     const matrix = [config.vocab_size, config.hidden_size]
     const load = (name: string, size: readonly number[]): Tensor =>
       runtime.keep(runtime.fromFloat32(takeWeight(source, name, size), size))

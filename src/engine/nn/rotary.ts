@@ -1,6 +1,7 @@
 /** Rotary position embedding: the angles. */
 import type { Runtime } from '../tensor/runtime.ts'
 import type { Tensor } from '../tensor/tensor.ts'
+import { ropeFrequencies, type RopeSettings } from './rope-frequencies.ts'
 
 export interface Rotation {
   /** (tokens, headDim / 2) */
@@ -9,18 +10,16 @@ export interface Rotation {
   sines: Tensor
 }
 
-/**
- * Angles position · θ^(−2i/headDim), i = 0…headDim/2−1. Rounded to f32 at the same places as Hugging Face's
- * `LlamaRotaryEmbedding`, so that long positions agree to the last bits.
- */
+/** Angles position · frequency, rounded to f32 as Hugging Face's `LlamaRotaryEmbedding` does. */
 export class RotaryEmbedding {
   readonly #inverseFrequencies: Float32Array
+  readonly #attentionFactor: number
 
-  constructor(headDim: number, theta: number) {
-    this.#inverseFrequencies = Float32Array.from(
-      { length: headDim / 2 },
-      (_, i) => 1 / Math.fround(theta ** Math.fround((2 * i) / headDim)),
-    )
+  /** @throws ShadowError `invalid_config` for a scaling that is not supported */
+  constructor(settings: RopeSettings) {
+    const { inverse, attentionFactor } = ropeFrequencies(settings)
+    this.#inverseFrequencies = inverse
+    this.#attentionFactor = attentionFactor
   }
 
   /** One row of angles for each position. */
@@ -32,8 +31,8 @@ export class RotaryEmbedding {
     for (const position of positions) {
       for (const frequency of this.#inverseFrequencies) {
         const angle = Math.fround(position * frequency)
-        cosines[at] = Math.cos(angle)
-        sines[at] = Math.sin(angle)
+        cosines[at] = Math.cos(angle) * this.#attentionFactor
+        sines[at] = Math.sin(angle) * this.#attentionFactor
         at++
       }
     }

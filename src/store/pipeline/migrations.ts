@@ -36,4 +36,16 @@ const first: Migration = {
   },
 }
 
-export const pipelineMigrations: Record<string, Migration> = { '0001_first': first }
+const keys: Migration = {
+  async up(db: Kysely<unknown>) {
+    await sql
+      .raw(
+        `CREATE TABLE proxy_keys (
+          id TEXT PRIMARY KEY, name TEXT NOT NULL, hash TEXT NOT NULL UNIQUE, tasks TEXT,
+          created_at INTEGER NOT NULL, revoked_at INTEGER) STRICT`,
+      )
+      .execute(db)
+  },
+}
+
+export const pipelineMigrations: Record<string, Migration> = { '0001_first': first, '0002_keys': keys }

@@ -1,6 +1,7 @@
 /** pipeline.db: one repository a table, handed out together. */
 import { join } from 'node:path'
 import { openDatabase } from '../database.ts'
+import { KeyRepository } from './keys.ts'
 import { pipelineMigrations } from './migrations.ts'
 import { ReferenceRepository } from './references.ts'
 import { RouteRepository } from './routes.ts'
@@ -19,6 +20,7 @@ export interface PipelineStore {
   readonly runs: RunRepository
   readonly versions: VersionRepository
   readonly routes: RouteRepository
+  readonly keys: KeyRepository
   /** Grows whenever another connection has committed; cheap enough to ask often. */
   dataVersion(): number
   close(): Promise<void>
@@ -38,6 +40,7 @@ export async function openPipelineStore(home: string): Promise<PipelineStore> {
     runs: new RunRepository(db),
     versions: new VersionRepository(db),
     routes: new RouteRepository(db),
+    keys: new KeyRepository(db),
     dataVersion: () => Number(sqlite.pragma('data_version', { simple: true })),
     close,
   }

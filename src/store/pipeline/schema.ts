@@ -47,6 +47,16 @@ export interface PipelineSchema {
     promoted: number
     sentence: string
   }
+  proxy_keys: {
+    id: string
+    name: string
+    /** SHA-256 of the key, hex. */
+    hash: string
+    /** JSON list; null for all. */
+    tasks: string | null
+    created_at: number
+    revoked_at: number | null
+  }
   route_events: {
     id: Generated<number>
     task: string

@@ -1,0 +1,45 @@
+import { readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { z } from 'zod'
+import { ropeFrequencies } from '../../src/engine/nn/rope-frequencies.ts'
+
+const fixture = z.array(
+  z.object({
+    headDim: z.number(),
+    theta: z.number(),
+    maxPositions: z.number(),
+    scaling: z.looseObject({ rope_type: z.string() }),
+    inverse: z.array(z.number()),
+    attentionFactor: z.number(),
+  }),
+)
+const cases = fixture.parse(
+  JSON.parse(readFileSync(new URL('../fixtures/engine/rope.json', import.meta.url), 'utf8')),
+)
+
+test.each(cases)('$scaling.rope_type, $headDim columns: frequencies of transformers, 1e-6', (expected) => {
+  const { inverse, attentionFactor } = ropeFrequencies(expected)
+  expect(inverse.length).toBe(expected.inverse.length)
+  expected.inverse.forEach((value, i) => {
+    expect(Math.abs((inverse[i] ?? Number.NaN) - value) / value, `pair ${i}`).toBeLessThan(1e-6)
+  })
+  expect(attentionFactor).toBeCloseTo(expected.attentionFactor, 12)
+})
+
+test('the older name `type` means the same', () => {
+  const settings = { headDim: 8, theta: 10_000, maxPositions: 64 }
+  expect(ropeFrequencies({ ...settings, scaling: { type: 'linear', factor: 2 } })).toEqual(
+    ropeFrequencies({ ...settings, scaling: { rope_type: 'linear', factor: 2 } }),
+  )
+})
+
+test.each([
+  [{ rope_type: 'dynamic', factor: 2 }, /dynamic is not supported/],
+  [{ rope_type: 'longrope' }, /longrope is not supported/],
+  [{ rope_type: 'linear' }, /linear is incomplete: .*factor/s],
+  [{ rope_type: 'yarn', factor: -1 }, /yarn is incomplete/],
+])('%o is refused by name', (scaling, problem) => {
+  expect(() => ropeFrequencies({ headDim: 8, theta: 10_000, maxPositions: 64, scaling })).toThrow(
+    expect.objectContaining({ code: 'invalid_config', message: expect.stringMatching(problem) }),
+  )
+})
