@@ -27,7 +27,7 @@ export const ropeScaling = z.discriminatedUnion('rope_type', [
     truncate: z.boolean().default(true),
   }),
 ])
-type RopeScaling = z.input<typeof ropeScaling>
+export type RopeScaling = z.input<typeof ropeScaling>
 
 export interface RopeSettings {
   headDim: number
