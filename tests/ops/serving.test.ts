@@ -5,6 +5,7 @@ import { OpenAI } from 'openai'
 import { describe, expect, it } from 'vitest'
 import { type TestHome, testHome } from '../support/home.ts'
 import { childrenOf } from '../support/processes.ts'
+import { replyWith, startStandIn } from '../support/stand-in-upstream.ts'
 import {
   playSessions,
   rightAnswer,
@@ -24,10 +25,10 @@ async function promote(home: TestHome, task: string, model: string): Promise<str
   return result.version
 }
 
-async function ask(url: string, task: string, content: string) {
+async function ask(url: string, task: string, content: string, model = 'frontier-1') {
   const client = new OpenAI({ baseURL: `${url}/tasks/${task}/v1`, apiKey: 'key', maxRetries: 0 })
   const { data, response } = await client.chat.completions
-    .create({ model: 'frontier-1', messages: [{ role: 'user', content }] })
+    .create({ model, messages: [{ role: 'user', content }] })
     .withResponse()
   return {
     servedBy: response.headers.get('x-shadow-served-by'),
@@ -112,5 +113,23 @@ describe('what a run finds in its way', { timeout: 180_000 }, () => {
       const { server } = await startTraffic(home, stack)
       await server.stop()
     }
+  })
+})
+
+describe('upstreams by name', { timeout: 60_000 }, () => {
+  it('answer where a task or a model name asks for them, and a missing one is said', async () => {
+    await using home = await testHome()
+    await using stack = new AsyncDisposableStack()
+    const second = await startStandIn(replyWith(() => 'from the second'))
+    stack.defer(() => second.close())
+    const first = await startStandIn(replyWith(() => 'from the first'))
+    stack.defer(() => first.close())
+    await home.shadow(['tasks', 'set', 'cheap', 'upstream=second'])
+    await home.shadow(['tasks', 'set', 'lost', 'upstream=nowhere'])
+    const server = await startServer(home, first.baseUrl, ['--upstream', `second=${second.baseUrl}`])
+    expect((await ask(server.url, taskName, 'hi')).answer).toBe('from the first')
+    expect(await ask(server.url, 'cheap', 'hi')).toEqual({ servedBy: 'second', answer: 'from the second' })
+    expect((await ask(server.url, taskName, 'hi', 'second/small')).answer).toBe('from the second')
+    await expect(ask(server.url, 'lost', 'hi')).rejects.toThrow(/nowhere/)
   })
 })

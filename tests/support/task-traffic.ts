@@ -27,8 +27,9 @@ export async function startTraffic(home: TestHome, stack: AsyncDisposableStack):
 export async function startServer(
   home: TestHome,
   upstream: string,
+  more: readonly string[] = [],
 ): Promise<{ url: string; pid: number; stop: () => Promise<void> }> {
-  const running = home.start(['serve', '--port', '0', '--upstream', upstream, '--log-level', 'warn'])
+  const running = home.start(['serve', '--port', '0', '--upstream', upstream, '--log-level', 'warn', ...more])
   const said = await running.saw('shadow listens on ')
   const url = /listens on (\S+)\/v1/.exec(said)?.[1]
   if (url === undefined) throw new Error(`No address in ${said}`)

@@ -1,4 +1,4 @@
-/** The tasks' rules of recognition and their upstreams in memory, kept up with pipeline.db. */
+/** What the router needs of the tasks, in memory and kept up with pipeline.db. */
 import type { Recognition } from '../../contract/task.ts'
 import type { PipelineStore } from '../../store/pipeline/pipeline-store.ts'
 
@@ -19,6 +19,7 @@ export class TaskTable {
     return this.#rules
   }
 
+  /** Name of the upstream that the task asks for; null leaves it to the request. */
   upstreamOf(task: string): string | null {
     return this.#upstreams.get(task) ?? null
   }
@@ -35,14 +36,12 @@ export class TaskTable {
 
   async #refresh(): Promise<void> {
     const tasks = await this.#pipeline.tasks.list()
-    this.#upstreams = new Map(
-      tasks.flatMap(({ name, config }) =>
-        config.upstream === null ? [] : [[name, config.upstream] as const],
-      ),
-    )
     this.#rules = tasks
       .filter(({ config }) => config.recognise.models.length > 0 || config.recognise.systemPrefix !== null)
       .toSorted((a, b) => a.createdAt - b.createdAt)
       .map(({ name, config }) => ({ task: name, recognise: config.recognise }))
+    this.#upstreams = new Map(
+      tasks.flatMap(({ name, config }) => (config.upstream === null ? [] : [[name, config.upstream]])),
+    )
   }
 }
