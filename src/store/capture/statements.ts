@@ -46,9 +46,39 @@ export interface AskedRow {
   isContinued: number
 }
 
-export type Statements = ReturnType<typeof prepareStatements>
+/** Named one by one, since the inferred type can't be written into a declaration file. */
+export interface Statements {
+  readonly longestKnownPrompt: SqliteDatabase.Statement<[Path], KnownNode>
+  readonly deepestReplyInScope: SqliteDatabase.Statement<[Path & { scope: number }], DeepestReply>
+  readonly deepestReplyInSession: SqliteDatabase.Statement<[Path & { session: number }], DeepestReply>
+  readonly callAndSession: SqliteDatabase.Statement<[number], { id: string; session: string }>
+  readonly replyNamed: SqliteDatabase.Statement<[number, string], BaseReply>
+  readonly latestReplyInSession: SqliteDatabase.Statement<[number], BaseReply>
+  readonly depthOfRawNode: SqliteDatabase.Statement<[Buffer], { depth: number }>
+  readonly lastCallAt: SqliteDatabase.Statement<[], { at: number | null }>
+  readonly callById: SqliteDatabase.Statement<[string], { seq: number }>
+  readonly lastCallOfPrompt: SqliteDatabase.Statement<[number, number], AskedRow>
+  readonly scope: SqliteDatabase.Statement<[string, Buffer], { id: number }>
+  readonly session: SqliteDatabase.Statement<[string], { seq: number }>
+  readonly part: SqliteDatabase.Statement<[Buffer], { id: number }>
+  readonly node: SqliteDatabase.Statement<[Buffer], { id: number }>
+  readonly rawNode: SqliteDatabase.Statement<[Buffer], { id: number; node: number }>
+  readonly envelope: SqliteDatabase.Statement<[Buffer], { id: number }>
+  readonly depthOfNode: SqliteDatabase.Statement<[number], { depth: number }>
+  readonly insertScope: SqliteDatabase.Statement<[string, Buffer]>
+  readonly insertSession: SqliteDatabase.Statement<[string, number, string, string | null]>
+  readonly insertPart: SqliteDatabase.Statement<[Buffer, Uint8Array]>
+  readonly insertNode: SqliteDatabase.Statement<[Buffer, number | null, number]>
+  readonly insertRawNode: SqliteDatabase.Statement<[Buffer, number | null, number | null, number, number]>
+  readonly insertEnvelope: SqliteDatabase.Statement<[Buffer, Uint8Array, string]>
+  readonly insertCall: SqliteDatabase.Statement<[Record<string, string | number | null>]>
+  readonly insertReply: SqliteDatabase.Statement<
+    [number, number, number, number, number, string | null, number, number]
+  >
+  readonly insertReplyBody: SqliteDatabase.Statement<[number, Uint8Array, string]>
+}
 
-export function prepareStatements(sqlite: SqliteDatabase.Database) {
+export function prepareStatements(sqlite: SqliteDatabase.Database): Statements {
   return {
     longestKnownPrompt: sqlite.prepare<[Path], KnownNode>(`${prefixes}
       SELECT prefix.depth, known.id, known.node FROM prefix CROSS JOIN raw_nodes known
