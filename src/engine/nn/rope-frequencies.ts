@@ -27,7 +27,6 @@ export const ropeScaling = z.discriminatedUnion('rope_type', [
     truncate: z.boolean().default(true),
   }),
 ])
-export type RopeScaling = z.input<typeof ropeScaling>
 
 export interface RopeSettings {
   headDim: number
