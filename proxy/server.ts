@@ -7,14 +7,13 @@ import type { Hono } from 'hono'
 import { dialectOf } from '../src/dialects/index.ts'
 import { messageOf, ShadowError } from '../src/lib/error.ts'
 import { handleCapturedCall } from './captured-call.ts'
-import { keyOf, targetFor } from './access.ts'
+import { admit } from './admission.ts'
 import type { ProxyContext } from './context.ts'
-import type { ProxyLimits } from './limits.ts'
 import { handleModels } from './models.ts'
 import { handlePassThrough } from './pass-through.ts'
 import { sendError } from './reply-writer.ts'
 import { refuseBody } from './request-body.ts'
-import { type Target, targetOf } from './target.ts'
+import type { Target } from './target.ts'
 import { isWebSocket, serveWebSockets } from './websocket.ts'
 
 export interface Listening {
@@ -40,13 +39,7 @@ export function createProxyServer(context: ProxyContext, app: Hono): ProxyServer
   const dispatch = (req: IncomingMessage, res: ServerResponse) => {
     let target: Target | null
     try {
-      checkUrl(req, limits)
-      target = targetOf(req.url ?? '/')
-      // Health tells nothing that matters, and the server's own API has a token of its own.
-      if (target !== null || !/^\/(?:health$|shadow\/)/.test(req.url ?? '')) {
-        const key = keyOf(context.access, req)
-        if (target !== null) target = targetFor(key, target, req)
-      }
+      target = admit(context, req)
     } catch (error) {
       sendError(res, asShadowError(error))
       return
@@ -72,14 +65,6 @@ export function createProxyServer(context: ProxyContext, app: Hono): ProxyServer
     dispatch(req, res)
   })
   return { server, webSockets: serveWebSockets(server, context) }
-}
-
-function checkUrl(req: IncomingMessage, { urlBytes }: ProxyLimits): void {
-  if ((req.url ?? '').length > urlBytes) {
-    throw new ShadowError('too_large', `The URL is longer than ${urlBytes} bytes.`, {
-      hint: 'Send what it holds in the body.',
-    })
-  }
 }
 
 async function handle(context: ProxyContext, target: Target, req: IncomingMessage, res: ServerResponse) {

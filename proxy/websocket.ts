@@ -4,9 +4,9 @@ import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream'
 import type { UpgradeReply } from '../src/contract/index.ts'
 import { messageOf, ShadowError } from '../src/lib/error.ts'
+import { admit } from './admission.ts'
 import type { ProxyContext } from './context.ts'
 import { endToEnd, type Headers, pairsOf, without } from './headers.ts'
-import { targetOf } from './target.ts'
 import { chooseUpstream, unknownUpstream } from './upstream-choice.ts'
 
 /** Other protocols are offered by clients that are as happy without (`h2c`), and are served as if they hadn't. */
@@ -33,7 +33,7 @@ export function serveWebSockets(server: Server, context: ProxyContext): Readonly
 }
 
 async function handOn(context: ProxyContext, req: IncomingMessage, socket: Duplex, head: Buffer) {
-  const target = targetOf(req.url ?? '/')
+  const target = admit(context, req)
   if (target === null) {
     throw new ShadowError('not_found', `There is nothing at ${req.url ?? '/'}.`, {
       hint: 'Use /v1/realtime.',

@@ -1,4 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises'
+import { request } from 'node:http'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import { expect, test } from 'vitest'
@@ -8,7 +9,7 @@ import { serve } from '../../src/ops/serve.ts'
 import { KeyTable } from '../../src/ops/serving/key-table.ts'
 import { openPipelineStore } from '../../src/store/pipeline/pipeline-store.ts'
 import { startProxy } from '../support/proxy.ts'
-import { startStandIn } from '../support/stand-in-upstream.ts'
+import { type Answer, startStandIn } from '../support/stand-in-upstream.ts'
 import { temporaryHome } from '../support/store.ts'
 
 /** A running server reads the keys once a second. */
@@ -16,13 +17,13 @@ const settled = { timeout: 5_000 }
 
 const hi = { model: 'm', messages: [{ role: 'user' as const, content: 'hi' }] }
 
-async function startKeyed(isRequired = true) {
+async function startKeyed(isRequired = true, answer?: Answer) {
   const folder = await temporaryHome()
   const pipeline = await openPipelineStore(folder.home)
   const workspace = { home: folder.home, cache: folder.home, pipeline, [Symbol.asyncDispose]: pipeline.close }
   const table = new KeyTable(pipeline, isRequired)
   await table.start()
-  const shadow = await startProxy({ options: { access: table } })
+  const shadow = await startProxy({ options: { access: table }, ...(answer === undefined ? {} : { answer }) })
   return {
     ...shadow,
     workspace,
@@ -149,3 +150,53 @@ test.each([
     await pipeline.close()
   },
 )
+
+test('a WebSocket comes through the same door', async () => {
+  await using shadow = await startKeyed(true, (_request, res) => void res.end('no WebSocket here'))
+  const { secret } = await createKey(shadow.workspace, 'laptop', [])
+  const { hostname, port } = new URL(shadow.origin)
+  const upgrade = (headers: Record<string, string>) =>
+    new Promise<number>((resolve, reject) => {
+      const req = request({
+        hostname,
+        port,
+        path: '/v1/realtime?model=m',
+        headers: { connection: 'Upgrade', upgrade: 'websocket', ...headers },
+      })
+      req.once('response', (res) => {
+        res.resume()
+        resolve(res.statusCode ?? 0)
+      })
+      req.once('upgrade', (res, socket) => {
+        socket.destroy()
+        resolve(res.statusCode ?? 0)
+      })
+      req.once('error', reject)
+      req.end()
+    })
+  expect(await upgrade({})).toBe(401)
+  expect(await upgrade({ 'x-shadow-key': `${secret}x` })).toBe(401)
+  expect(shadow.standIn.seen).toEqual([])
+  await expect
+    .poll(() => upgrade({ 'x-shadow-key': secret, authorization: 'Bearer sk-agent' }), settled)
+    .toBe(200)
+  const sent = shadow.standIn.seen.map(({ rawHeaders }) => rawHeaders.join('\n')).join('\n')
+  expect(sent).toContain('sk-agent')
+  expect(sent).not.toContain(secret)
+})
+
+test('a page of another site opens no WebSocket without a key', async () => {
+  await using shadow = await startKeyed(false)
+  const { hostname, port } = new URL(shadow.origin)
+  const status = await new Promise<number>((resolve, reject) => {
+    const headers = { connection: 'Upgrade', upgrade: 'websocket', origin: 'https://elsewhere.example' }
+    const req = request({ hostname, port, path: '/v1/realtime', headers })
+    req.once('response', (res) => {
+      res.resume()
+      resolve(res.statusCode ?? 0)
+    })
+    req.once('error', reject)
+    req.end()
+  })
+  expect(status).toBe(403)
+})
