@@ -1,4 +1,7 @@
-/** Learning rates over a training, as transformers' `get_*_schedule_with_warmup` define them. */
+/**
+ * Learning rates over a training: transformers' `get_*_schedule_with_warmup`, but for the warm-up, whose first step
+ * is above zero here.
+ */
 import type { TrainConfig } from '../src/contract/train-config.ts'
 
 /** How many optimizer steps a training takes: max_steps, else the epochs' worth of batches, at least one. */

@@ -129,9 +129,13 @@ class TrainingLoop {
   advance(): TrainMetric {
     const started = performance.now()
     const batch = this.#order.rowsOf(this.step).flatMap((index) => this.#rows[index] ?? [])
+    let tokens = 0
     for (const [pass, rows] of passesOf(batch, this.#config.max_tokens_per_pass).entries()) {
       const dropoutSeed = this.#config.seed + this.step * 4096 + pass
-      this.#gradients.add(lossAndGradients(this.#model, this.adapter, rows, { dropoutSeed }))
+      const result = lossAndGradients(this.#model, this.adapter, rows, { dropoutSeed })
+      // What was computed: a prefix that rows of the pass share counts once.
+      tokens += result.tokens
+      this.#gradients.add(result)
     }
     const loss = this.#gradients.meanLoss
     const norm = this.#gradients.meanGradientNorm
@@ -141,7 +145,6 @@ class TrainingLoop {
     this.#gradients.reset()
     this.step += 1
 
-    const tokens = batch.reduce((sum, row) => sum + row.ids.length, 0)
     const now = performance.now()
     const metric: TrainMetric = {
       step: this.step,
