@@ -2,19 +2,26 @@
  * Which rows a step sees, and in how many passes. Both are functions of the step number and the seed
  * alone, so that resuming needs nothing but the step.
  */
-import type { TrainRow } from '../src/engine/index.ts'
+import { type LayoutName, partitionIntoTrees, type TrainRow } from '../src/engine/index.ts'
 import { seededRandom, shuffled } from '../src/lib/random.ts'
 
-/** Epochs are shuffled one after another and read through in batches that may cross their border. */
+/**
+ * Epochs are laid out one after another and read through in batches that may cross their border. In an epoch groups
+ * come in random order; one that the batch under way has no room for lets the next that fits go first, and is divided
+ * only where none does.
+ */
 export class BatchOrder {
+  readonly #groups: readonly (readonly number[])[]
   readonly #rows: number
   readonly #batchSize: number
   readonly #seed: number
   #epoch = -1
   #order: number[] = []
 
-  constructor(rows: number, batchSize: number, seed: number) {
-    this.#rows = rows
+  /** @param groups row indices, each row in one group; see `siblingGroups` */
+  constructor(groups: readonly (readonly number[])[], batchSize: number, seed: number) {
+    this.#groups = groups
+    this.#rows = groups.reduce((sum, group) => sum + group.length, 0)
     this.#batchSize = batchSize
     this.#seed = seed
   }
@@ -28,16 +35,70 @@ export class BatchOrder {
   #rowAt(position: number): number {
     const epoch = Math.floor(position / this.#rows)
     if (epoch !== this.#epoch) {
-      const indices = Array.from({ length: this.#rows }, (_, index) => index)
-      this.#order = shuffled(indices, seededRandom(this.#seed + Math.imul(epoch, 0x9e3779b1)))
+      this.#order = this.#layOut(epoch)
       this.#epoch = epoch
     }
     return this.#order[position % this.#rows] ?? 0
   }
+
+  #layOut(epoch: number): number[] {
+    const random = seededRandom(this.#seed + Math.imul(epoch, 0x9e3779b1))
+    const waiting = new WaitingGroups(shuffled([...this.#groups], random))
+    const order: number[] = []
+    let room = this.#batchSize - ((epoch * this.#rows) % this.#batchSize)
+    for (;;) {
+      const group = waiting.take(room) ?? waiting.take(Number.POSITIVE_INFINITY)
+      if (group === undefined) return order
+      for (const row of group) order.push(row)
+      room = this.#batchSize - ((epoch * this.#rows + order.length) % this.#batchSize)
+    }
+  }
 }
 
-/** Splits a step's rows, in their order, so that no pass holds more than `maxTokens` tokens. A longer row gets a pass of its own. */
-export function passesOf(rows: readonly TrainRow[], maxTokens: number): TrainRow[][] {
+/** Groups in a given order, taken by how many rows there is room for. */
+class WaitingGroups {
+  /** By size; each queue holds places in the order, ascending. */
+  readonly #queues = new Map<number, { places: number[]; head: number }>()
+  readonly #groups: readonly (readonly number[])[]
+
+  constructor(groups: readonly (readonly number[])[]) {
+    this.#groups = groups
+    groups.forEach(({ length }, place) => {
+      const queue = this.#queues.get(length)
+      if (queue === undefined) this.#queues.set(length, { places: [place], head: 0 })
+      else queue.places.push(place)
+    })
+  }
+
+  /** The first that has at most `room` rows. */
+  take(room: number): readonly number[] | undefined {
+    let first = Number.POSITIVE_INFINITY
+    let from: { places: number[]; head: number } | undefined
+    for (const [size, queue] of this.#queues) {
+      const place = queue.places[queue.head] ?? Number.POSITIVE_INFINITY
+      if (size <= room && place < first) {
+        first = place
+        from = queue
+      }
+    }
+    if (from === undefined) return undefined
+    from.head++
+    return this.#groups[first]
+  }
+}
+
+/**
+ * Splits a step's rows so that no pass computes more than `maxTokens` tokens: in a tree, what rows share counts once.
+ * A longer row gets a pass of its own. Packed rows keep their order.
+ */
+export function passesOf(rows: readonly TrainRow[], maxTokens: number, layout: LayoutName): TrainRow[][] {
+  if (layout === 'tree') {
+    const passes = partitionIntoTrees(
+      rows.map((row) => row.ids),
+      maxTokens,
+    )
+    return passes.map((pass) => pass.flatMap((index) => rows[index] ?? []))
+  }
   const passes: TrainRow[][] = []
   let tokens = Number.POSITIVE_INFINITY
   for (const row of rows) {

@@ -11,6 +11,7 @@ import {
   clipScale,
   GradientAccumulator,
   LoraAdapter,
+  type LayoutName,
   type LoraConfig,
   loadModel,
   lossAndGradients,
@@ -22,9 +23,11 @@ import { ShadowError } from '../src/lib/error.ts'
 import { readJsonLines, toJsonLines, writeFileAtomically } from '../src/lib/files.ts'
 import { BatchOrder, passesOf } from './batches.ts'
 import { CheckpointFolder } from './checkpoint.ts'
+import { chooseLayout } from './layout.ts'
 import type { TrainJob } from './protocol.ts'
 import { methods } from './registry.ts'
 import { learningRateAt, totalSteps } from './schedule.ts'
+import { siblingGroups } from './siblings.ts'
 
 export interface TrainHooks {
   onStep(metric: TrainMetric, totalSteps: number): void
@@ -58,7 +61,7 @@ export async function train(job: TrainJob, hooks: TrainHooks): Promise<TrainOutc
     })
   }
   const checkpoints = new CheckpointFolder(job.workFolder, fingerprintOf(job))
-  const loop = new TrainingLoop(runtime, model, config, rows, checkpoints)
+  const loop = new TrainingLoop(runtime, model, config, rows, checkpoints, (text) => hooks.onNote(text))
   const resumedFrom = loop.resume()
   while (loop.step < loop.totalSteps) {
     const metric = loop.advance()
@@ -88,6 +91,7 @@ class TrainingLoop {
   readonly #order: BatchOrder
   readonly #checkpoints: CheckpointFolder
   readonly #gradients: GradientAccumulator
+  readonly #layout: LayoutName
   #elapsedBefore = 0
   #startedAt = performance.now()
 
@@ -97,6 +101,7 @@ class TrainingLoop {
     config: TrainConfig,
     rows: readonly TrainRow[],
     checkpoints: CheckpointFolder,
+    onNote: (text: string) => void,
   ) {
     this.#runtime = runtime
     this.#model = model
@@ -104,10 +109,15 @@ class TrainingLoop {
     this.#rows = rows
     this.#checkpoints = checkpoints
     this.totalSteps = totalSteps(config, rows.length)
-    this.#order = new BatchOrder(rows.length, config.train_batch_size, config.seed)
+    const ids = rows.map((row) => row.ids)
+    // Under dropout nothing is shared, so nothing is gained by a step of siblings.
+    const groups =
+      config.lora_dropout > 0 ? ids.map((_, index) => [index]) : siblingGroups(ids, config.train_batch_size)
+    this.#order = new BatchOrder(groups, config.train_batch_size, config.seed)
     this.#gradients = new GradientAccumulator(runtime)
     this.adapter = LoraAdapter.create(model, loraConfigOf(config), config.seed)
     this.#optimizer = this.#createOptimizer()
+    this.#layout = chooseLayout(model, this.adapter, this.#rowsOf(0), config.max_tokens_per_pass, onNote)
   }
 
   /** @returns the step gone on from; 0 where there is no checkpoint */
@@ -128,13 +138,19 @@ class TrainingLoop {
   /** One optimizer step. */
   advance(): TrainMetric {
     const started = performance.now()
-    const batch = this.#order.rowsOf(this.step).flatMap((index) => this.#rows[index] ?? [])
+    const batch = this.#rowsOf(this.step)
     let tokens = 0
-    for (const [pass, rows] of passesOf(batch, this.#config.max_tokens_per_pass).entries()) {
+    let rowTokens = 0
+    const passes = passesOf(batch, this.#config.max_tokens_per_pass, this.#layout)
+    for (const [pass, rows] of passes.entries()) {
       const dropoutSeed = this.#config.seed + this.step * 4096 + pass
-      const result = lossAndGradients(this.#model, this.adapter, rows, { dropoutSeed })
+      const result = lossAndGradients(this.#model, this.adapter, rows, {
+        dropoutSeed,
+        layout: this.#layout,
+      })
       // What was computed: a prefix that rows of the pass share counts once.
       tokens += result.tokens
+      rowTokens += result.rowTokens
       this.#gradients.add(result)
     }
     const loss = this.#gradients.meanLoss
@@ -157,6 +173,7 @@ class TrainingLoop {
         0,
       ),
       tokens,
+      unique_token_ratio: tokens / rowTokens,
       tokens_per_second: (1000 * tokens) / (now - started),
       elapsed_s: this.#elapsedBefore + (now - this.#startedAt) / 1000,
       peak_memory_bytes: process.resourceUsage().maxRSS * 1024,
@@ -172,6 +189,10 @@ class TrainingLoop {
       adapter: this.adapter,
       optimizer: this.#optimizer.exportState(),
     })
+  }
+
+  #rowsOf(step: number): TrainRow[] {
+    return this.#order.rowsOf(step).flatMap((index) => this.#rows[index] ?? [])
   }
 
   #createOptimizer(): AdamW {

@@ -27,6 +27,8 @@ export const trainMetric = z.object({
   target_tokens: z.number().int(),
   /** Tokens that were computed, padding left out. */
   tokens: z.number().int(),
+  /** Tokens that were computed, over those of the step's rows: below 1 where rows share prefixes. */
+  unique_token_ratio: z.number(),
   tokens_per_second: z.number(),
   elapsed_s: z.number(),
   peak_memory_bytes: z.number(),

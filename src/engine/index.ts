@@ -5,6 +5,7 @@ export { LoraAdapter, type LoraConfig, type TargetModules, targetModuleNames } f
 export { type CausalLM, pack, type PackedTokens } from './models/causal-lm.ts'
 export { LlamaForCausalLM, type LlamaConfig } from './models/llama.ts'
 export { encodeSafetensors, openSafetensors, type TensorData } from './io/safetensors.ts'
+export { layoutDeviation } from './layout-deviation.ts'
 export { loadLora, loadModel, loadText, type ModelText, saveLora } from './model-files.ts'
 export { createModel, modelTypes } from './models/registry.ts'
 export type { LinearSpec, LoraView } from './nn/projections.ts'

@@ -159,7 +159,8 @@ export function lossAndGradients(
     if (!Number.isFinite(lossSum))
       throw diverged(batch, predictions, auxiliary[0]?.toFloat32Array() ?? new Float32Array())
     const tokens = prepared.layout.tokens.ids.length
-    return { lossSum, weightSum: predictions.weightSum, tokens, gradients }
+    const rowTokens = batch.reduce((total, row) => total + row.ids.length, 0)
+    return { lossSum, weightSum: predictions.weightSum, tokens, rowTokens, gradients }
   })
 }
 

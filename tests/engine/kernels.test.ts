@@ -537,8 +537,8 @@ describe('optimizer', () => {
   test('gradients add up and are clipped by their global norm', () => {
     const sums = new GradientAccumulator(runtime)
     const make = (values: number[]): Tensor => runtime.fromFloat32(Float32Array.from(values))
-    sums.add({ lossSum: 2, weightSum: 1, tokens: 3, gradients: [make([1, 2]), make([3])] })
-    sums.add({ lossSum: 4, weightSum: 2, tokens: 4, gradients: [make([2, 4]), make([-3])] })
+    sums.add({ lossSum: 2, weightSum: 1, tokens: 3, rowTokens: 3, gradients: [make([1, 2]), make([3])] })
+    sums.add({ lossSum: 4, weightSum: 2, tokens: 4, rowTokens: 4, gradients: [make([2, 4]), make([-3])] })
     expect(sums.gradients.map((gradient) => [...gradient.toFloat32Array()])).toEqual([[3, 6], [0]])
     expect(sums.meanLoss).toBe(2)
     expect(sums.meanGradientNorm).toBeCloseTo(Math.sqrt(45) / 3, 6)

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
   buildTree,
+  GradientAccumulator,
   LlamaForCausalLM,
   LoraAdapter,
   lossAndGradients,
@@ -161,6 +162,32 @@ describe('partition', () => {
           const cost = other.reduce((sum, pass) => sum + sizeOf(rowsOfPass(pass)), 0)
           expect(computed).toBeLessThanOrEqual(cost)
         }
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  test('passes add up to the loss and the gradients of the whole packed batch, 1e-5 relative', () => {
+    fc.assert(
+      fc.property(rowsOfTree, fc.integer({ min: 1, max: 150 }), (rows, maxTokens) => {
+        const sums = new GradientAccumulator(runtime)
+        for (const pass of partitionIntoTrees(idsOf(rows), maxTokens))
+          sums.add(
+            lossAndGradients(
+              model,
+              adapter,
+              pass.flatMap((row) => rows[row] ?? []),
+            ),
+          )
+        const packed = lossAndGradients(model, adapter, rows, { layout: 'packed' })
+        expect(sums.weightSum).toBe(packed.weightSum)
+        expect(Math.abs(sums.lossSum / packed.lossSum - 1)).toBeLessThan(1e-5)
+        packed.gradients.forEach((gradient, index) => {
+          const summed = sums.gradients[index]?.toFloat32Array() ?? new Float32Array()
+          expect(relativeError(summed, gradient.toFloat32Array())).toBeLessThan(1e-5)
+          gradient.dispose()
+        })
+        sums.reset()
       }),
       { numRuns: 60 },
     )

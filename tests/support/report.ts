@@ -72,6 +72,7 @@ export async function sampleReport(options: SampleOptions = {}): Promise<RunRepo
       grad_norm: 1,
       target_tokens: 210,
       tokens: 1850,
+      unique_token_ratio: 0.9,
       tokens_per_second: 620,
       elapsed_s: 3 * (index + 1),
       peak_memory_bytes: 1.4 * 2 ** 30,

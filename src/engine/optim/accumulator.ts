@@ -14,6 +14,8 @@ export interface MicroBatchResult {
   weightSum: number
   /** Tokens that were computed: in a tree, each shared one once. */
   tokens: number
+  /** Tokens of all rows, each row on its own: what a packed batch computes. */
+  rowTokens: number
   /** d lossSum / d parameter, evaluated; the accumulator takes them over. */
   gradients: Tensor[]
 }

@@ -1,0 +1,76 @@
+import { describe, expect, it } from 'vitest'
+import {
+  type CausalLM,
+  LlamaForCausalLM,
+  LoraAdapter,
+  layoutDeviation,
+  lossAndGradients,
+  Runtime,
+  type TrainRow,
+} from '../../src/engine/index.ts'
+import { chooseLayout } from '../../trainers/layout.ts'
+
+const runtime = new Runtime()
+const model = LlamaForCausalLM.random(
+  runtime,
+  {
+    vocab_size: 29,
+    hidden_size: 24,
+    intermediate_size: 40,
+    num_hidden_layers: 2,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    rms_norm_eps: 1e-5,
+    rope_theta: 10_000,
+    max_position_embeddings: 64,
+    tie_word_embeddings: true,
+  },
+  21,
+)
+const config = { r: 4, lora_alpha: 8, lora_dropout: 0, target_modules: 'all' } as const
+const rows: TrainRow[] = [0, 1, 2].map((row) => ({
+  ids: Int32Array.from({ length: 20 }, (_, t) => (t < 12 ? t : (5 * row + t) % 29)),
+  targetWeights: Float32Array.from({ length: 20 }, (_, t) => (t < 12 ? 0 : 1)),
+}))
+
+function choice(of: CausalLM, adapter: LoraAdapter): { layout: string; notes: string[] } {
+  const notes: string[] = []
+  const layout = chooseLayout(of, adapter, rows, 40, (note) => notes.push(note))
+  return { layout, notes }
+}
+
+describe('the layout of a run', () => {
+  it('is the tree where it agrees with the packed batch, and shared tokens count once', () => {
+    const adapter = LoraAdapter.create(model, config, 1)
+    expect(layoutDeviation(model, adapter, rows)).toBeLessThan(1e-5)
+    expect(choice(model, adapter)).toEqual({ layout: 'tree', notes: [] })
+    const { tokens, rowTokens } = lossAndGradients(model, adapter, rows)
+    expect([tokens, rowTokens]).toEqual([12 + 3 * 8, 60])
+  })
+
+  it('is packed, and says so, for a model that gives other results in a tree', () => {
+    /** A family that takes every run for a sequence of its own. */
+    const blind: CausalLM = {
+      runtime,
+      vocabularySize: model.vocabularySize,
+      contextLength: model.contextLength,
+      linears: model.linears,
+      head: model.head,
+      hidden: ({ ids, positions, segments }, lora) => model.hidden({ ids, positions, segments }, lora),
+      step: (tokens, lora) => model.step(tokens, lora),
+      logits: (hidden) => model.logits(hidden),
+      createCache: (slots, positions) => model.createCache(slots, positions),
+      dispose: () => model.dispose(),
+    }
+    const { layout, notes } = choice(blind, LoraAdapter.create(blind, config, 1))
+    expect(layout).toBe('packed')
+    expect(notes).toEqual([expect.stringContaining('differs from the packed batch')])
+  })
+
+  it('is packed, and says so, under dropout', () => {
+    const dropping = LoraAdapter.create(model, { ...config, lora_dropout: 0.1 }, 1)
+    const { layout, notes } = choice(model, dropping)
+    expect(layout).toBe('packed')
+    expect(notes).toEqual([expect.stringContaining('lora_dropout is 0.1')])
+  })
+})

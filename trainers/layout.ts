@@ -1,0 +1,50 @@
+/** How the steps of a run are laid out. Decided once, at its start, so that a resumed run decides the same. */
+import {
+  type CausalLM,
+  type LayoutName,
+  layoutDeviation,
+  type LoraAdapter,
+  type TrainRow,
+} from '../src/engine/index.ts'
+
+/** Relative; rounding stays a hundred times below it. */
+const largestDeviation = 1e-4
+
+/**
+ * `tree`, unless the adapter drops elements for each row, or this model gives other results in a tree than packed:
+ * then `packed`, with a sentence about it. The comparison costs two passes.
+ * @param adapter as it is before the first step
+ * @param rows of the first step
+ */
+export function chooseLayout(
+  model: CausalLM,
+  adapter: LoraAdapter,
+  rows: readonly TrainRow[],
+  maxTokens: number,
+  onNote: (text: string) => void,
+): LayoutName {
+  const { lora_dropout: dropout } = adapter.config
+  if (dropout > 0) {
+    onNote(
+      `lora_dropout is ${dropout}, which draws for each row: prefixes that rows share are computed for each`,
+    )
+    return 'packed'
+  }
+  const compared = rowsToCompare(rows, maxTokens)
+  if (compared.length < 2) return 'tree'
+  const deviation = layoutDeviation(model, adapter, compared)
+  if (deviation <= largestDeviation) return 'tree'
+  onNote(
+    `the tree of the first step differs from the packed batch by ${deviation.toExponential(1)} (more than ${largestDeviation}): rows are packed, and prefixes that they share are computed for each`,
+  )
+  return 'packed'
+}
+
+/** Rows of the step that fit into one pass side by side, two at least. */
+function rowsToCompare(rows: readonly TrainRow[], maxTokens: number): TrainRow[] {
+  let tokens = 0
+  return rows.filter((row, index) => {
+    tokens += row.ids.length
+    return index < 2 || tokens <= maxTokens
+  })
+}
