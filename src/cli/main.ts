@@ -13,6 +13,7 @@ import { routeCommand } from './commands/route.ts'
 import { runCommand } from './commands/run.ts'
 import { runsCommand } from './commands/runs.ts'
 import { serveCommand } from './commands/serve.ts'
+import { sessionsCommand } from './commands/sessions.ts'
 import { setupCommand } from './commands/setup.ts'
 import { tasksCommand } from './commands/tasks.ts'
 import { renderError } from './render-error.ts'
@@ -34,6 +35,7 @@ async function main(): Promise<void> {
   program.addCommand(referencesCommand())
   program.addCommand(routeCommand())
   program.addCommand(callsCommand())
+  program.addCommand(sessionsCommand())
   program.addCommand(runsCommand())
   program.addCommand(exportCommand())
   program.addCommand(keysCommand())

@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { CallStatus } from '../../src/contract/index.ts'
 import { chat, dialects } from '../../src/dialects/index.ts'
 import { sliceOf } from '../../src/lib/json-slices.ts'
 import { type CaptureStore, openCaptureStore, type PromptMessage } from '../../src/store/capture/index.ts'
@@ -33,6 +34,9 @@ export interface RecordedCall {
   task?: string
   tools?: unknown[]
   at?: number
+  agent?: string
+  parentAgent?: string
+  status?: CallStatus
 }
 
 let lastId = 0
@@ -65,6 +69,8 @@ export async function recordCall(store: CaptureStore, call: RecordedCall) {
     task: call.task ?? 'default',
     credential: call.credential ?? null,
     sessionHeader: call.session ?? null,
+    agent: call.agent ?? null,
+    parentAgent: call.parentAgent ?? null,
     prompt,
     at,
   })
@@ -83,7 +89,7 @@ export async function recordCall(store: CaptureStore, call: RecordedCall) {
       })),
     },
     startedAt: at,
-    status: 'complete',
+    status: call.status ?? 'complete',
     httpStatus: 200,
     stream: false,
     modelAsked: 'm',

@@ -1,7 +1,7 @@
 import { Command } from 'commander'
-import { ShadowError } from '../../lib/error.ts'
 import { listCalls, requestBytes, showCall } from '../../ops/calls.ts'
 import { openWorkspace } from '../../ops/workspace.ts'
+import { parseLimit } from '../parse-limit.ts'
 import { renderDuration, renderTable, renderTime } from '../table.ts'
 
 interface Options {
@@ -9,12 +9,6 @@ interface Options {
   limit?: number
   json?: true
   raw?: true
-}
-
-function parseLimit(text: string): number {
-  const limit = Number(text)
-  if (Number.isInteger(limit) && limit > 0) return limit
-  throw new ShadowError('invalid_config', `"${text}" is no number of calls.`, { hint: 'Use 1 or more.' })
 }
 
 export function callsCommand(): Command {

@@ -1,7 +1,15 @@
 /** Reading what was captured. Any process may, while the server writes. */
 import { existsSync } from 'node:fs'
+import type SqliteDatabase from 'better-sqlite3'
 import { sql } from 'kysely'
-import type { CallSummary, CapturedCall, Trajectory } from '../../contract/index.ts'
+import {
+  type CallSummary,
+  type CapturedCall,
+  type SessionSummary,
+  type SessionTree,
+  type Trajectory,
+  untrainableReason,
+} from '../../contract/index.ts'
 import { ShadowError } from '../../lib/error.ts'
 import { type OpenedDatabase, openDatabase } from '../database.ts'
 import { capturePath } from './home.ts'
@@ -9,6 +17,7 @@ import { fillIn, joinList, readHoles } from './layout.ts'
 import { type MessageReader, MessageTree } from './message-tree.ts'
 import { recoverJournal } from './recovery.ts'
 import { type CaptureSchema, captureMigrations } from './schema.ts'
+import { treeOf } from './session-tree.ts'
 import { trajectoriesOf } from './trajectories.ts'
 
 export interface CallFilter {
@@ -19,17 +28,6 @@ export interface CallFilter {
   limit?: number
   /** By time of arrival; `newest` first by default. */
   order?: 'newest' | 'oldest'
-}
-
-export interface SessionSummary {
-  id: string
-  task: string
-  /** What the agent called it; null where Shadow found the session itself. */
-  label: string | null
-  /** Milliseconds since the epoch. */
-  firstCallAt: number
-  lastCallAt: number
-  calls: number
 }
 
 export interface CaptureStats {
@@ -66,6 +64,7 @@ export class CaptureReader {
   private readonly opened: OpenedDatabase<CaptureSchema>
   private readonly readers: readonly MessageReader[]
   private readonly catchUp: () => Promise<void>
+  private replies: SqliteDatabase.Statement<[number], ReplyRow> | null = null
 
   /** @param catchUp resolves when everything that was committed can be read */
   constructor(
@@ -94,7 +93,7 @@ export class CaptureReader {
     await this.catchUp()
     const row = await this.callRows().where('calls.id', '=', id).executeTakeFirst()
     if (row === undefined) throw unknownCall(id)
-    const [call] = await this.withConversations([row])
+    const [call] = this.withConversations([row])
     if (call === undefined) throw unknownCall(id)
     return call
   }
@@ -118,10 +117,65 @@ export class CaptureReader {
     return trajectoriesOf(await this.callsOfSession(session))
   }
 
+  /**
+   * A session with its calls and the tree that they make.
+   * @param session its id, or what the agent called it where only one session goes by that
+   * @throws ShadowError not_found; conflict where several sessions go by the name
+   */
+  async sessionTree(session: string): Promise<SessionTree> {
+    const summary = await this.findSession(session)
+    const rows = await this.callRows().where('sessions.id', '=', summary.id).orderBy('calls.id').execute()
+    const calls = this.withConversations(rows)
+    const tree = this.tree()
+    const roots = treeOf(
+      rows.map((row) => ({
+        id: row.id,
+        agent: row.agent,
+        path: tree.steps(row.raw_node, row.dialect),
+        replies: this.repliesOf(row.seq).map((reply) => ({
+          index: reply.choice,
+          finishReason: reply.finish_reason,
+          step: tree.stepAt(reply.raw_node, row.dialect),
+        })),
+      })),
+    )
+    return {
+      session: summary,
+      calls: calls.map(({ messages, tools: _, replies, ...call }) => {
+        const reasons = replies.map((reply) => untrainableReason({ ...call, messages }, reply))
+        const isLearnable = reasons.includes(null)
+        return { ...call, untrainable: isLearnable ? null : (reasons[0] ?? call.status) }
+      }),
+      roots,
+    }
+  }
+
+  private async findSession(idOrLabel: string): Promise<SessionSummary> {
+    await this.catchUp()
+    const byId = await this.sessionRows().where('sessions.id', '=', idOrLabel).execute()
+    const found = byId.length > 0 ? byId : await this.sessionRows().where('label', '=', idOrLabel).execute()
+    const [session, other] = found
+    if (session === undefined) {
+      throw new ShadowError('not_found', `There is no session ${idOrLabel}.`, {
+        hint: '`shadow sessions` lists them.',
+      })
+    }
+    if (other === undefined) return session
+    const ids = found.map(({ id, task }) => `${id} (task ${task})`)
+    throw new ShadowError('conflict', `${found.length} sessions are called ${idOrLabel}.`, {
+      hint: `Name one by its id: ${ids.join(', ')}.`,
+    })
+  }
+
   /** Sessions by their first call, of one task or of all. */
   async listSessions(task?: string): Promise<SessionSummary[]> {
     await this.catchUp()
-    let query = this.opened.db
+    const query = this.sessionRows()
+    return (task === undefined ? query : query.where('sessions.task', '=', task)).execute()
+  }
+
+  private sessionRows() {
+    return this.opened.db
       .selectFrom('sessions')
       .innerJoin('calls', 'calls.session', 'sessions.seq')
       .select(({ fn }) => [
@@ -135,8 +189,6 @@ export class CaptureReader {
       .groupBy('sessions.seq')
       .orderBy('firstCallAt')
       .orderBy('sessions.seq')
-    if (task !== undefined) query = query.where('sessions.task', '=', task)
-    return query.execute()
   }
 
   /** Names of the tasks that have calls. */
@@ -247,16 +299,20 @@ export class CaptureReader {
       ])
   }
 
-  private async withConversations(rows: readonly CallRow[]): Promise<CapturedCall[]> {
-    const tree = this.tree()
-    const repliesOf = this.opened.sqlite.prepare<[number], ReplyRow>(
+  private repliesOf(call: number): ReplyRow[] {
+    this.replies ??= this.opened.sqlite.prepare<[number], ReplyRow>(
       `SELECT choice, raw_node, nodes.hash, finish_reason FROM call_replies
        JOIN nodes ON nodes.id = call_replies.node WHERE call = ? ORDER BY place`,
     )
+    return this.replies.all(call)
+  }
+
+  private withConversations(rows: readonly CallRow[]): CapturedCall[] {
+    const tree = this.tree()
     return rows.map((row) => ({
       ...summaryOf(row),
       ...tree.conversation(row.raw_node, row.dialect),
-      replies: repliesOf.all(row.seq).map((reply) => ({
+      replies: this.repliesOf(row.seq).map((reply) => ({
         index: reply.choice,
         node: reply.hash.toString('hex'),
         finishReason: reply.finish_reason,

@@ -2,6 +2,7 @@
 import type SqliteDatabase from 'better-sqlite3'
 import type { ChatMessage, ToolDefinition } from '../../contract/index.ts'
 import { ShadowError } from '../../lib/error.ts'
+import type { Step } from './session-tree.ts'
 
 /** What the store needs to know of a dialect to give messages their meaning back. */
 export interface MessageReader {
@@ -14,6 +15,8 @@ export interface MessageReader {
 interface RawNode {
   parent: number | null
   bytes: Buffer | null
+  /** Hash of its canonical node. */
+  canonical: Buffer
 }
 
 interface Conversation {
@@ -30,7 +33,8 @@ export class MessageTree {
 
   constructor(sqlite: SqliteDatabase.Database, readers: readonly MessageReader[]) {
     const statement = sqlite.prepare<[number], RawNode>(
-      'SELECT parent, bytes FROM raw_nodes LEFT JOIN parts ON parts.id = raw_nodes.part WHERE raw_nodes.id = ?',
+      `SELECT raw_nodes.parent, bytes, nodes.hash AS canonical FROM raw_nodes JOIN nodes ON nodes.id = raw_nodes.node
+       LEFT JOIN parts ON parts.id = raw_nodes.part WHERE raw_nodes.id = ?`,
     )
     this.select = (id) => statement.get(id)
     this.readers = readers
@@ -45,6 +49,19 @@ export class MessageTree {
       messages: path.slice(1).flatMap((node) => this.messagesOf(node, reader)),
       tools: root === undefined ? [] : this.toolsOf(root, reader),
     }
+  }
+
+  /** The same as canonical nodes, the root first. */
+  steps(id: number, dialect: string): Step[] {
+    const reader = this.readerOf(dialect)
+    return this.path(id).map((node, depth) => ({
+      node: this.node(node).canonical,
+      messages: depth === 0 ? [] : this.messagesOf(node, reader),
+    }))
+  }
+
+  stepAt(id: number, dialect: string): Step {
+    return { node: this.node(id).canonical, messages: this.messagesOf(id, this.readerOf(dialect)) }
   }
 
   messageAt(id: number, dialect: string): ChatMessage {
