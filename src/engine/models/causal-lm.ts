@@ -1,6 +1,7 @@
 /** What every language model of this engine can do; training and generation know no more than this. */
 import type { CacheHandle } from '../native/addon.ts'
 import type { LinearSpec, LoraView } from '../nn/projections.ts'
+import type { FrozenMatrix } from '../tensor/frozen-matrix.ts'
 import type { Runs } from '../tensor/fused.ts'
 import type { Runtime } from '../tensor/runtime.ts'
 import type { Tensor } from '../tensor/tensor.ts'
@@ -28,7 +29,7 @@ export interface CausalLM {
   /** The linear layers that an adapter can change, in the model's order. */
   readonly linears: readonly LinearSpec[]
   /** The LM head, (vocabulary, hidden), frozen. */
-  readonly head: Tensor
+  readonly head: FrozenMatrix
   /** Hidden states after the last norm, (tokens, hidden); differentiable in the adapter's factors. */
   hidden(tokens: PackedTokens, lora: LoraView | null): Tensor
   /** The same for generation: reads and fills the cache, independent of batch mates. */

@@ -5,9 +5,9 @@ import type { CacheHandle } from '../native/addon.ts'
 import { type AttentionLayout, blockLinears, type BlockShape, DecoderBlock } from '../nn/decoder-block.ts'
 import type { LinearSpec, LoraView } from '../nn/projections.ts'
 import { RotaryEmbedding } from '../nn/rotary.ts'
-import { takeWeight, type Weight, type WeightSource } from '../nn/weights.ts'
+import { takeMatrix, takeWeight, type Weight, type WeightSource } from '../nn/weights.ts'
+import type { FrozenMatrix } from '../tensor/frozen-matrix.ts'
 import { loraLinear, rmsNorm } from '../tensor/fused.ts'
-import { take } from '../tensor/ops.ts'
 import { multiply } from '../tensor/ops.ts'
 import { key, normal, split } from '../tensor/random.ts'
 import type { Runtime } from '../tensor/runtime.ts'
@@ -57,9 +57,9 @@ export class LlamaForCausalLM implements CausalLM {
   readonly vocabularySize: number
   readonly contextLength: number
   readonly linears: readonly LinearSpec[]
-  readonly head: Tensor
+  readonly head: FrozenMatrix
   readonly #shape: BlockShape
-  readonly #embedding: Tensor
+  readonly #embedding: FrozenMatrix
   readonly #norm: Tensor
   readonly #blocks: DecoderBlock[]
   readonly #rotary: RotaryEmbedding
@@ -95,11 +95,13 @@ export class LlamaForCausalLM implements CausalLM {
       scaling: config.rope_scaling,
     })
     const matrix = [config.vocab_size, config.hidden_size]
-    const load = (name: string, size: readonly number[]): Tensor =>
-      runtime.keep(runtime.fromFloat32(takeWeight(source, name, size), size))
-    this.#embedding = load('model.embed_tokens.weight', matrix)
-    this.#norm = load('model.norm.weight', [config.hidden_size])
-    this.head = config.tie_word_embeddings ? this.#embedding : load('lm_head.weight', matrix)
+    this.#embedding = takeMatrix(runtime, source, 'model.embed_tokens.weight', matrix)
+    this.#norm = runtime.keep(
+      runtime.fromFloat32(takeWeight(source, 'model.norm.weight', [config.hidden_size])),
+    )
+    this.head = config.tie_word_embeddings
+      ? this.#embedding
+      : takeMatrix(runtime, source, 'lm_head.weight', matrix)
     const layers = Array.from({ length: config.num_hidden_layers }, (_, layer) => layer)
     this.#blocks = layers.map((layer) => new DecoderBlock(runtime, source, layerPrefix(layer), layer, shape))
     this.linears = layers.flatMap((layer) => Object.values(blockLinears(layerPrefix(layer), shape)).flat())
@@ -143,7 +145,7 @@ export class LlamaForCausalLM implements CausalLM {
         `Token id ${outside} is outside the vocabulary of ${this.vocabularySize}.`,
       )
     const rotation = this.#rotary.at(runtime, positions)
-    let x = take(this.#embedding, runtime.fromInt32(ids))
+    let x = this.#embedding.rows(runtime.fromInt32(ids))
     for (const block of this.#blocks) x = block.forward(x, rotation, layout, lora)
     return rmsNorm(x, this.#norm, this.#shape.normEps)
   }

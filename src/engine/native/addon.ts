@@ -22,6 +22,15 @@ type Sizes = readonly number[] | Int32Array
 /** Native element types the engine makes. */
 export type DType = 'float32' | 'int32' | 'uint32' | 'bool' | 'float16' | 'bfloat16'
 
+/** How a packed matrix holds its elements: w = scale · code + bias, one scale and bias for `groupSize` of a row. */
+export interface Packing {
+  readonly bits: 4 | 8
+  /** 32, 64 or 128. */
+  readonly groupSize: number
+  /** The type of scales and biases. */
+  readonly scales: 'float16' | 'bfloat16' | 'float32'
+}
+
 export interface NativeMemory {
   activeBytes: number
   peakBytes: number
@@ -107,6 +116,7 @@ export interface NativeAddon {
     scale: number,
     residual: ArrayHandle | null,
     exactRows: boolean,
+    packing: Packing | null,
   ): ArrayHandle
   linearCrossEntropy(
     hidden: ArrayHandle,
@@ -114,6 +124,7 @@ export interface NativeAddon {
     rows: ArrayHandle,
     targets: ArrayHandle,
     needsGradient: boolean,
+    packing: Packing | null,
   ): ArrayHandle
   cachedAttention(
     qkv: ArrayHandle,
@@ -153,6 +164,20 @@ export interface NativeAddon {
   kvCacheCopyPrefix(cache: CacheHandle, from: number, to: number, length: number): void
   kvCacheDispose(cache: CacheHandle): void
 
+  fromBytes(data: Uint8Array, shape: Sizes, dtype: DType): ArrayHandle
+  /** A packed matrix as a dense float32 one. */
+  unpack(packed: ArrayHandle, packing: Packing): ArrayHandle
+  /** MLX's codes, scales and biases as one packed matrix. */
+  packAffine(
+    codes: ArrayHandle,
+    scales: ArrayHandle,
+    biases: ArrayHandle,
+    bits: number,
+    groupSize: number,
+  ): ArrayHandle
+  /** MLX's affine quantisation: codes, scales, biases. */
+  quantize(w: ArrayHandle, bits: number, groupSize: number): ArrayHandle[]
+
   evaluate(arrays: readonly ArrayHandle[]): void
   valueAndGrad(
     loss: (parameters: ArrayHandle[]) => ArrayHandle[],
@@ -168,7 +193,16 @@ export interface NativeAddon {
 }
 
 /** Names that must be there for a module to count as this addon; one from each source file. */
-const landmarks = ['fromFloat32', 'add', 'loraLinear', 'sampleRows', 'valueAndGrad', 'kvCache', 'memory']
+const landmarks = [
+  'fromFloat32',
+  'add',
+  'loraLinear',
+  'sampleRows',
+  'valueAndGrad',
+  'kvCache',
+  'packAffine',
+  'memory',
+]
 
 function isAddon(value: unknown): value is NativeAddon {
   if (typeof value !== 'object' || value === null) return false

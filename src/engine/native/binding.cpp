@@ -184,6 +184,7 @@ Napi::Object initialise(Napi::Env, Napi::Object exports) {
   shadow::define_transforms(exports);
   shadow::define_runtime(exports);
   shadow::define_cache(exports);
+  shadow::define_packing(exports);
   return exports;
 }
 

@@ -54,6 +54,8 @@ Napi::Value wrap(Napi::Env env, mx::array array);
 Napi::Value wrap_all(Napi::Env env, std::vector<mx::array> arrays);
 ArrayBox& unwrap(const Napi::Value& value);
 mx::Dtype dtype_named(const std::string& name);
+/** Argument i: null for a dense matrix, or { bits, groupSize, scales }. */
+Packing packing_of(const Args& a, size_t i);
 
 void define_arrays(Napi::Object exports);
 void define_operations(Napi::Object exports);
@@ -61,5 +63,6 @@ void define_fused(Napi::Object exports);
 void define_transforms(Napi::Object exports);
 void define_runtime(Napi::Object exports);
 void define_cache(Napi::Object exports);
+void define_packing(Napi::Object exports);
 
 }  // namespace shadow

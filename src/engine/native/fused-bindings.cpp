@@ -16,7 +16,7 @@ Napi::Value lora(const Args& a) {
   std::vector<LoraFactors> factors;
   for (size_t i = 0; i < a_factors.size(); i++) factors.push_back({a_factors[i], b_factors[i]});
   return wrap(a.env(), lora_linear(a.array(0), a.array(1), a.integers(2), factors, static_cast<float>(a.number(5)),
-                                   a.optional_array(6), a.boolean(7)));
+                                   a.optional_array(6), a.boolean(7), packing_of(a, 8)));
 }
 
 Napi::Value optimizer_step(const Args& a) {
@@ -73,7 +73,8 @@ void define_fused(Napi::Object exports) {
   });
   define(exports, "loraLinear", lora);
   define(exports, "linearCrossEntropy", [](const Args& a) {
-    return wrap(a.env(), linear_cross_entropy(a.array(0), a.array(1), a.array(2), a.array(3), a.boolean(4)));
+    return wrap(a.env(), linear_cross_entropy(a.array(0), a.array(1), a.array(2), a.array(3), a.boolean(4),
+                                               packing_of(a, 5)));
   });
   define(exports, "cachedAttention", [](const Args& a) {
     return wrap(a.env(), cached_attention(a.array(0), a.cache(1), a.integer(2), a.integers(3), a.integers(4),

@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "frozen-matrix.h"
 #include "mlx/array.h"
 
 namespace shadow {
@@ -36,7 +37,7 @@ mx::array attention(const mx::array& qkv, const std::vector<int>& segments, cons
 
 /** One frozen matrix that stacks `outputs.size()` projections of the same input, with LoRA factors for
  *  some of them: y_i = x·W_iᵀ + scale·(x·A_iᵀ)·B_iᵀ (+ residual).
- *  x (rows, k), weight (Σ outputs, k), a[i] (r, k), b[i] (outputs[i], r) or absent.
+ *  x (rows, k), weight (Σ outputs, k) dense or packed, a[i] (r, k), b[i] (outputs[i], r) or absent.
  *  `exact_rows`: a row's result does not depend on how many rows there are (inference). */
 struct LoraFactors {
   std::optional<mx::array> a;
@@ -44,12 +45,12 @@ struct LoraFactors {
 };
 mx::array lora_linear(const mx::array& x, const mx::array& weight, std::vector<int> outputs,
                       const std::vector<LoraFactors>& factors, float scale,
-                      const std::optional<mx::array>& residual, bool exact_rows);
+                      const std::optional<mx::array>& residual, bool exact_rows, const Packing& packing);
 
 /** −log softmax(hidden[rows[i]] · weightᵀ)[targets[i]] without keeping logits; weight is frozen.
- *  hidden (tokens, h), weight (vocabulary, h), rows and targets (n) int32; result (n). */
+ *  hidden (tokens, h), weight (vocabulary, h) dense or packed, rows and targets (n) int32; result (n). */
 mx::array linear_cross_entropy(const mx::array& hidden, const mx::array& weight, const mx::array& rows,
-                               const mx::array& targets, bool needs_gradient);
+                               const mx::array& targets, bool needs_gradient, const Packing& packing);
 
 /** Keys and values of `slots` sequences, for every layer: [layer][slot][head][position][dim]. */
 class KvCache {

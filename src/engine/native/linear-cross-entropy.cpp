@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstring>
 
-#include "blas.h"
 #include "fused.h"
 #include "parallel.h"
 #include "primitive.h"
@@ -66,13 +65,14 @@ class ScatterScaledRows : public FusedPrimitive {
 
 class LinearCrossEntropy : public FusedPrimitive {
  public:
+  explicit LinearCrossEntropy(Packing packing) : packing_(packing) {}
   const char* name() const override { return "LinearCrossEntropy"; }
 
   // Outputs: nll (n), and d nll/d hidden (n, h) where a gradient is wanted.
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
-    queue(outputs, inputs, [](auto& in, auto& out) {
+    queue(outputs, inputs, [packing = packing_](auto& in, auto& out) {
       const float* hidden = in[0].template data<float>();
-      const float* weight = in[1].template data<float>();
+      const FrozenMatrix weight = frozen_matrix(in[1], packing);
       const int* index = in[2].template data<int>();
       const int* target = in[3].template data<int>();
       float* nll = out[0].template data<float>();
@@ -85,11 +85,11 @@ class LinearCrossEntropy : public FusedPrimitive {
         const int count = std::min(chunk, n - i0);
         for (int i = 0; i < count; i++)
           std::memcpy(gathered.data() + (size_t)i * h, hidden + (long)index[i0 + i] * h, sizeof(float) * h);
-        sgemm_nt(count, vocabulary, h, gathered.data(), weight, logits.get(), false);
+        frozen_nt(weight, count, gathered.data(), logits.get(), false);
         parallel_for(count, [&](int i) {
           nll[i0 + i] = softmax_minus_target(logits.get() + (size_t)i * vocabulary, vocabulary, target[i0 + i]);
         });
-        if (slope) sgemm_nn(count, h, vocabulary, logits.get(), weight, slope + (size_t)i0 * h, false);
+        if (slope) frozen_nn(weight, count, logits.get(), slope + (size_t)i0 * h, false);
       }
     });
   }
@@ -101,21 +101,24 @@ class LinearCrossEntropy : public FusedPrimitive {
     return {mx::array(primals[0].shape(), mx::float32, std::make_shared<ScatterScaledRows>(),
                       {dense(cotangents[0]), outputs[1], primals[2]})};
   }
+
+ private:
+  Packing packing_;
 };
 
 }  // namespace
 
 mx::array linear_cross_entropy(const mx::array& hidden, const mx::array& weight, const mx::array& rows,
-                               const mx::array& targets, bool needs_gradient) {
-  require(hidden.ndim() == 2 && weight.ndim() == 2 && width(hidden) == width(weight),
+                               const mx::array& targets, bool needs_gradient, const Packing& packing) {
+  require(hidden.ndim() == 2 && width(hidden) == frozen_columns(weight, packing),
           "linearCrossEntropy: hidden (tokens, h), weight (vocabulary, h)");
   require(rows.ndim() == 1 && rows.shape() == targets.shape() && rows.size() > 0,
           "linearCrossEntropy: rows and targets are equally long and not empty");
   std::vector<mx::Shape> shapes{rows.shape()};
   if (needs_gradient) shapes.push_back({rows.shape(0), width(hidden)});
   std::vector<mx::Dtype> dtypes(shapes.size(), mx::float32);
-  return mx::array::make_arrays(shapes, dtypes, std::make_shared<LinearCrossEntropy>(),
-                                {dense(hidden), dense(weight), dense_int(rows), dense_int(targets)})[0];
+  return mx::array::make_arrays(shapes, dtypes, std::make_shared<LinearCrossEntropy>(packing),
+                                {dense(hidden), frozen_input(weight, packing), dense_int(rows), dense_int(targets)})[0];
 }
 
 }  // namespace shadow

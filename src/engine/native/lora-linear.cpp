@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "blas.h"
 #include "exact-linear.h"
 #include "fused.h"
 #include "micro-gemm.h"
@@ -22,6 +21,7 @@ struct Plan {
   float scale;
   bool has_residual;
   bool exact_rows;
+  Packing packing;  // of the frozen matrix
 
   int total_rank() const {
     int total = 0;
@@ -76,7 +76,7 @@ class LoraLinearGrad : public FusedPrimitive {
       const float* x = in[1].template data<float>();
       const int n = rows(in[1]), k = width(in[1]), m = width(in[0]), total = plan.total_rank();
       float* dx = wants_x ? out[0].template data<float>() : nullptr;
-      if (wants_x) sgemm_nn(n, k, m, dy, in[2].template data<float>(), dx, false);
+      if (wants_x) frozen_nn(frozen_matrix(in[2], plan.packing), n, dy, dx, false);
       if (total == 0) return;
       std::vector<float> low((size_t)n * total), slope((size_t)n * total), stacked((size_t)total * k);
       project_down(plan, n, k, x, in, 3, low.data());
@@ -122,15 +122,15 @@ class LoraLinear : public FusedPrimitive {
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
     queue(outputs, inputs, [plan = plan_](auto& in, auto& out) {
       const float* x = in[0].template data<float>();
-      const float* w = in[1].template data<float>();
+      const FrozenMatrix w = frozen_matrix(in[1], plan.packing);
       const int n = rows(in[0]), k = width(in[0]), m = width(out[0]), total = plan.total_rank();
       const int first = plan.has_residual ? 3 : 2;
       float* y = out[0].template data<float>();
       if (plan.has_residual) std::memcpy(y, in[2].template data<float>(), sizeof(float) * n * m);
       if (plan.exact_rows) {
-        exact_linear(n, m, k, x, w, y, m, plan.has_residual);
+        frozen_exact(w, n, x, y, plan.has_residual);
       } else {
-        sgemm_nt(n, m, k, x, w, y, plan.has_residual);
+        frozen_nt(w, n, x, y, plan.has_residual);
       }
       if (total == 0) return;
       if (plan.exact_rows) {
@@ -186,14 +186,14 @@ class LoraLinear : public FusedPrimitive {
 
 mx::array lora_linear(const mx::array& x, const mx::array& weight, std::vector<int> outputs,
                       const std::vector<LoraFactors>& factors, float scale, const std::optional<mx::array>& residual,
-                      bool exact_rows) {
-  require(x.ndim() == 2 && weight.ndim() == 2 && width(x) == width(weight), "loraLinear: x (rows, k), weight (n, k)");
+                      bool exact_rows, const Packing& packing) {
+  require(x.ndim() == 2 && width(x) == frozen_columns(weight, packing), "loraLinear: x (rows, k), weight (n, k)");
   require(factors.empty() || factors.size() == outputs.size(), "loraLinear: one pair of factors for each projection");
   int total = 0;
   for (int n : outputs) total += n;
   require(total == weight.shape(0), "loraLinear: the projections' widths must add up to the weight's rows");
-  Plan plan{std::move(outputs), {}, scale, residual.has_value(), exact_rows};
-  std::vector<mx::array> inputs{dense(x), dense(weight)};
+  Plan plan{std::move(outputs), {}, scale, residual.has_value(), exact_rows, packing};
+  std::vector<mx::array> inputs{dense(x), frozen_input(weight, packing)};
   if (residual) {
     require(residual->ndim() == 2 && residual->shape(0) == x.shape(0) && width(*residual) == total,
             "loraLinear: the residual has the result's shape");

@@ -1,5 +1,6 @@
 /** The engine's own operations: one native call where plain operations would make many, each with a derivative. */
 import type { CacheHandle } from '../native/addon.ts'
+import { FrozenMatrix } from './frozen-matrix.ts'
 import type { Tensor } from './tensor.ts'
 
 /** How attention's heads are laid out. */
@@ -69,6 +70,10 @@ export interface LoraLinearOptions {
   exactRows?: boolean
 }
 
+function frozen(weight: Tensor | FrozenMatrix): FrozenMatrix {
+  return weight instanceof FrozenMatrix ? weight : new FrozenMatrix(weight)
+}
+
 /**
  * Projections of one input through one frozen, stacked matrix: y_i = x·W_iᵀ + scale·(x·A_iᵀ)·B_iᵀ.
  * x (rows, k), weight (Σ outputs, k), outputs: each projection's width; result (rows, Σ outputs).
@@ -76,21 +81,23 @@ export interface LoraLinearOptions {
  */
 export function loraLinear(
   x: Tensor,
-  weight: Tensor,
+  weight: Tensor | FrozenMatrix,
   outputs: readonly number[],
   options: LoraLinearOptions = {},
 ): Tensor {
+  const { tensor, packing } = frozen(weight)
   const factors = options.factors ?? outputs.map(() => null)
   return x.runtime.wrap(
     x.runtime.native.loraLinear(
       x.handle,
-      weight.handle,
+      tensor.handle,
       outputs,
       factors.map((pair) => pair?.a.handle ?? null),
       factors.map((pair) => pair?.b.handle ?? null),
       options.scale ?? 1,
       options.residual?.handle ?? null,
       options.exactRows ?? false,
+      packing,
     ),
   )
 }
@@ -102,14 +109,22 @@ export function loraLinear(
  */
 export function linearCrossEntropy(
   hidden: Tensor,
-  weight: Tensor,
+  weight: Tensor | FrozenMatrix,
   rows: Tensor,
   targets: Tensor,
   needsGradient: boolean,
 ): Tensor {
   const { native } = hidden.runtime
+  const { tensor, packing } = frozen(weight)
   return hidden.runtime.wrap(
-    native.linearCrossEntropy(hidden.handle, weight.handle, rows.handle, targets.handle, needsGradient),
+    native.linearCrossEntropy(
+      hidden.handle,
+      tensor.handle,
+      rows.handle,
+      targets.handle,
+      needsGradient,
+      packing,
+    ),
   )
 }
 

@@ -67,6 +67,11 @@ export class Runtime {
     return this.wrap(this.native.fromInt32(data, shape))
   }
 
+  /** A tensor with a copy of little-endian elements of `dtype`. */
+  fromBytes(data: Uint8Array, shape: readonly number[], dtype: DType): Tensor {
+    return this.wrap(this.native.fromBytes(data, shape, dtype))
+  }
+
   scalar(value: number): Tensor {
     return this.full([], value)
   }
