@@ -43,7 +43,7 @@ describe.each(packings)('$bits bits in groups of $groupSize, scales $scales', (p
     const { packed, values } = packedMatrix(13, 256, packing, 1)
     expect(packed.dequantized().toFloat32Array()).toEqual(values)
     const rows = packed.rows(runtime.fromInt32([12, 0, 7])).toFloat32Array()
-    const expected = [12, 0, 7].flatMap((row) => [...values.slice(row * 256, (row + 1) * 256)])
+    const expected = [12, 0, 7].flatMap((row) => Array.from(values.subarray(row * 256, (row + 1) * 256)))
     expect([...rows]).toEqual(expected)
   })
 
