@@ -1,6 +1,7 @@
 /** From files to a model that runs, and adapters between memory and PEFT's format. */
 import { ShadowError } from '../lib/error.ts'
 import { LoraAdapter } from './adapters/lora.ts'
+import { builtFrom } from './io/file-problem.ts'
 import { loadGguf } from './io/gguf.ts'
 import { loadAdapter, saveAdapter } from './io/peft.ts'
 import type { CausalLM } from './models/causal-lm.ts'
@@ -22,13 +23,17 @@ export interface ModelText {
  */
 export function loadText(path: string): ModelText {
   using file = loadGguf(path)
-  const tokenizer = new Tokenizer(file.tokenizer)
-  if (file.chatTemplate === undefined) {
-    throw new ShadowError('invalid_file', `${path} has no chat template.`, {
+  const tokenizer = builtFrom(path, 'tokenizer', () => new Tokenizer(file.tokenizer))
+  const { chatTemplate } = file
+  if (chatTemplate === undefined) {
+    throw new ShadowError('invalid_file', `${path}: tokenizer.chat_template: is missing.`, {
       hint: 'Choose a model that was made for chat (an "instruct" one).',
     })
   }
-  return { tokenizer, chatTemplate: new ChatTemplate(file.chatTemplate, tokenizer) }
+  return {
+    tokenizer,
+    chatTemplate: builtFrom(path, 'tokenizer.chat_template', () => new ChatTemplate(chatTemplate, tokenizer)),
+  }
 }
 
 /**

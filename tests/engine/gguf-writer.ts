@@ -2,7 +2,9 @@
 
 type Scalar = ['u32' | 'f32' | 'bool' | 'string' | 'u64', number | boolean | string | bigint]
 type List = ['strings', readonly string[]] | ['i32s', readonly number[]]
-export type GgufField = Scalar | List
+/** Type id and value as they stand in the file. */
+type Raw = ['raw', Uint8Array]
+export type GgufField = Scalar | List | Raw
 
 export interface GgufTensorSpec {
   name: string
@@ -118,6 +120,8 @@ function fieldBytes([type, value]: GgufField): Buffer {
       return Buffer.concat([u32(8), text(String(value))])
     case 'u64':
       return Buffer.concat([u32(10), u64(BigInt(value))])
+    case 'raw':
+      return Buffer.from(value)
     case 'strings':
       return Buffer.concat([u32(9), u32(8), u64(BigInt(value.length)), ...value.map(text)])
     case 'i32s':

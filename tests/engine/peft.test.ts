@@ -93,7 +93,7 @@ describe('a folder that nobody should trust', () => {
       'a config that is not JSON',
       (at) => writeFileSync(join(at, config), '{'),
       'invalid_file',
-      /is not JSON/,
+      /content: is not a JSON object/,
     ],
     ['another method', (at) => edit(at, { peft_type: 'IA3' }), 'invalid_file', /peft_type/],
     ['a rank of zero', (at) => edit(at, { r: 0 }), 'invalid_file', /✖.*\n.*r/],

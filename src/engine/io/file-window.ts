@@ -1,5 +1,6 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import { messageOf, ShadowError } from '../../lib/error.ts'
+import { damagedFileHint, fileProblem } from './file-problem.ts'
 
 const windowBytes = 1 << 20
 
@@ -19,7 +20,8 @@ export class FileWindow implements Disposable {
   constructor(path: string) {
     this.path = path
     try {
-      this.#fd = openSync(path, 'r')
+      // A named pipe would otherwise be waited for before it can be refused.
+      this.#fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
     } catch (thrown) {
       throw new ShadowError('not_found', `${path} cannot be read: ${messageOf(thrown)}.`, {
         hint: 'Check the path and its permissions.',
@@ -64,9 +66,7 @@ export class FileWindow implements Disposable {
 
   /** The error for a field that cannot be right. */
   invalid(field: string, problem: string): ShadowError {
-    return new ShadowError('invalid_file', `${this.path}: ${field}: ${problem}.`, {
-      hint: 'The file is damaged or not what its name says; fetch it again.',
-    })
+    return fileProblem(this.path, field, problem, damagedFileHint)
   }
 
   [Symbol.dispose](): void {

@@ -100,7 +100,17 @@ export function readGgufHeader(file: FileWindow): GgufHeader {
       )
     tensors.set(info.name, { ...info, start })
   }
+  refuseOverlaps(file, tensors)
   return { metadata, tensors }
+}
+
+/** Tensors that share bytes would let a small file stand for any amount of memory. */
+function refuseOverlaps(file: FileWindow, tensors: ReadonlyMap<string, GgufTensor>): void {
+  let end = 0
+  for (const { name, start, bytes } of [...tensors.values()].toSorted((a, b) => a.start - b.start)) {
+    if (start < end) throw file.invalid(`tensor ${name}`, `its bytes at ${start} belong to another tensor`)
+    end = start + bytes
+  }
 }
 
 /** @returns the tensor with `start` still relative to the data section */

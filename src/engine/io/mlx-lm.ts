@@ -3,15 +3,17 @@
  * factors are `<path>.lora_a` (in, r) and `<path>.lora_b` (r, out), transposed against PEFT's; the product is
  * scaled by one number `scale` = α/r; DoRA's row norms are `<path>.m`.
  */
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { messageOf, ShadowError } from '../../lib/error.ts'
+import { ShadowError } from '../../lib/error.ts'
 import { writeFileAtomically } from '../../lib/files.ts'
+import { fileProblem } from './file-problem.ts'
+import { readJsonObject } from './json-file.ts'
 import { type LoraAdapter, loraModules } from './peft.ts'
 import { encodeSafetensors, openSafetensors, type TensorData } from './safetensors.ts'
 
 const configFile = 'adapter_config.json'
+const damagedHint = 'The adapter is damaged or was not written by mlx-lm; fetch it again.'
 const tensorFile = 'adapters.safetensors'
 
 const mlxConfig = z.looseObject({
@@ -118,21 +120,7 @@ function lastName(tensor: string): string {
 }
 
 function readConfig(path: string): z.infer<typeof mlxConfig> {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch (thrown) {
-    throw new ShadowError('not_found', `${path} cannot be read: ${messageOf(thrown)}.`, {
-      hint: 'Name a folder that holds an adapter.',
-      cause: thrown,
-    })
-  }
-  let content: unknown
-  try {
-    content = JSON.parse(text)
-  } catch {
-    throw invalid(path, 'content', 'is not JSON')
-  }
+  const content = readJsonObject(path, damagedHint)
   const parsed = mlxConfig.safeParse(content)
   if (!parsed.success) throw invalid(path, 'content', z.prettifyError(parsed.error))
   return parsed.data
@@ -149,7 +137,5 @@ function transposed({ shape, data }: TensorData): TensorData {
 }
 
 function invalid(path: string, field: string, problem: string): ShadowError {
-  return new ShadowError('invalid_file', `${path}: ${field}: ${problem}.`, {
-    hint: 'The adapter is damaged or was not written by mlx-lm; fetch it again.',
-  })
+  return fileProblem(path, field, problem, damagedHint)
 }

@@ -3,14 +3,17 @@
  * Tensors are named after the module they adapt: `model.layers.0.self_attn.q_proj.lora_A.weight` (r, in)
  * and `….lora_B.weight` (out, r); in the file each name has the prefix `base_model.model.`.
  */
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { messageOf, ShadowError } from '../../lib/error.ts'
+import { ShadowError } from '../../lib/error.ts'
 import { writeFileAtomically } from '../../lib/files.ts'
+import { fileProblem } from './file-problem.ts'
+import { readJsonObject } from './json-file.ts'
 import { encodeSafetensors, openSafetensors, type TensorData } from './safetensors.ts'
 
 const configFile = 'adapter_config.json'
+const damagedHint =
+  'The adapter is damaged or of a kind that is not supported; export it again as plain LoRA.'
 const tensorFile = 'adapter_model.safetensors'
 const prefix = 'base_model.model.'
 const suffixA = '.lora_A.weight'
@@ -173,21 +176,7 @@ export function loadAdapter(folder: string): LoraAdapter {
 }
 
 function loadConfig(path: string): LoraConfig {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch (thrown) {
-    throw new ShadowError('not_found', `${path} cannot be read: ${messageOf(thrown)}.`, {
-      hint: 'Name a folder that holds an adapter in PEFT format.',
-      cause: thrown,
-    })
-  }
-  let content: unknown
-  try {
-    content = JSON.parse(text)
-  } catch {
-    throw invalid(path, 'content', 'is not JSON')
-  }
+  const content = readJsonObject(path, damagedHint)
   const parsed = loraConfig.safeParse(content)
   if (!parsed.success) throw invalid(path, 'content', z.prettifyError(parsed.error))
   for (const [field, harmless] of Object.entries(refusedFields))
@@ -221,7 +210,5 @@ function pairProblem({ config, tensors }: LoraAdapter): string | undefined {
 }
 
 function invalid(path: string, field: string, problem: string): ShadowError {
-  return new ShadowError('invalid_file', `${path}: ${field}: ${problem}.`, {
-    hint: 'The adapter is damaged or of a kind that is not supported; export it again as plain LoRA.',
-  })
+  return fileProblem(path, field, problem, damagedHint)
 }

@@ -3,8 +3,10 @@
  * writing gives the same bytes as the reference implementation.
  */
 import { z } from 'zod'
+import { damagedFileHint } from './file-problem.ts'
 import { FileWindow } from './file-window.ts'
 import { decodeBF16, decodeF16, decodeF32 } from './ggml-types.ts'
+import { parseJsonObject } from './json-file.ts'
 import type { StoredTensor } from './model-config.ts'
 
 export interface TensorData {
@@ -66,7 +68,8 @@ function readHeader(file: FileWindow): Pick<SafetensorsFile, 'tensors' | 'metada
   if (length > BigInt(Math.min(maxHeaderBytes, file.size - 8)))
     throw file.invalid('header length', `${length} bytes do not fit the file of ${file.size} (truncated?)`)
   const headerBytes = Number(length)
-  const header = parseHeader(file, file.bytes(8, headerBytes, 'header'))
+  const json = file.bytes(8, headerBytes, 'header')
+  const header = parseJsonObject(file.path, 'header', json, damagedFileHint)
   const dataStart = 8 + headerBytes
   const dataBytes = file.size - dataStart
 
@@ -111,16 +114,6 @@ function readHeader(file: FileWindow): Pick<SafetensorsFile, 'tensors' | 'metada
   if (position !== dataBytes)
     throw file.invalid('data', `${dataBytes - position} bytes at the end belong to no tensor`)
   return { tensors, metadata }
-}
-
-function parseHeader(file: FileWindow, bytes: Uint8Array): object {
-  try {
-    const header: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
-    if (typeof header === 'object' && header !== null && !Array.isArray(header)) return header
-  } catch {
-    // Reported below with the field's name; the parser's own message would quote the file's content.
-  }
-  throw file.invalid('header', 'is not a JSON object')
 }
 
 /**

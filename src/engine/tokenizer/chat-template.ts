@@ -1,9 +1,12 @@
 /** Conversations as the text and tokens a model was trained on, by its own Jinja template. */
-import { Template } from '@huggingface/jinja'
+import type { Template } from '@huggingface/jinja'
 import { messageOf, ShadowError } from '../../lib/error.ts'
 import { plainMessage, type TemplateMessage, type TemplateTool } from './chat-message.ts'
+import { boundedRange, boundedTemplate, withinTime } from './template-bounds.ts'
 import type { Tokenizer } from './tokenizer.ts'
 import { parsedJson, withToolsAsText } from './tool-text.ts'
+
+const longestProbeMs = 1000
 
 export interface RenderOptions {
   readonly tools?: readonly TemplateTool[]
@@ -36,7 +39,7 @@ export class ChatTemplate {
    */
   constructor(source: string, tokenizer: Tokenizer) {
     try {
-      this.#template = new Template(source)
+      this.#template = boundedTemplate(source)
     } catch (thrown) {
       throw new ShadowError('invalid_file', `The chat template cannot be read: ${messageOf(thrown)}.`, {
         hint: 'The model file is damaged; fetch it again.',
@@ -44,7 +47,7 @@ export class ChatTemplate {
       })
     }
     this.#tokenizer = tokenizer
-    this.#knowsTools = this.#showsTools()
+    this.#knowsTools = this.#probe()
   }
 
   /**
@@ -149,6 +152,18 @@ export class ChatTemplate {
     return this.#tokenizer.isSpecial(ids[limit] ?? -1) ? limit + 1 : limit
   }
 
+  /** Renders the first time. @returns whether the template shows tools */
+  #probe(): boolean {
+    try {
+      return withinTime(longestProbeMs, () => this.#showsTools())
+    } catch (thrown) {
+      throw new ShadowError('invalid_file', `The chat template does not end: ${messageOf(thrown)}.`, {
+        hint: 'Choose another model file; this one holds a template that loops.',
+        cause: thrown,
+      })
+    }
+  }
+
   #showsTools(): boolean {
     const name = 'shadow_probe_tool'
     const probe: TemplateTool = { type: 'function', function: { name, description: '', parameters: {} } }
@@ -168,6 +183,7 @@ export class ChatTemplate {
       id === undefined ? '' : (this.#tokenizer.tokenOf(id) ?? '')
     try {
       return this.#template.render({
+        bounded_range: boundedRange,
         messages,
         ...(tools.length > 0 && { tools }),
         add_generation_prompt: addGenerationPrompt,

@@ -1,0 +1,126 @@
+/**
+ * What is fuzzed: a right file, ways to spoil it, and the loader that reads it to the end. How to add one: an
+ * entry here.
+ */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { loadGguf } from '../../src/engine/io/gguf.ts'
+import { loadMlxAdapter } from '../../src/engine/io/mlx-lm.ts'
+import { loadAdapter } from '../../src/engine/io/peft.ts'
+import { openSafetensors } from '../../src/engine/io/safetensors.ts'
+import { loadText } from '../../src/engine/model-files.ts'
+import type { Chance } from './chance.ts'
+import { spoiledGguf } from './gguf.ts'
+import { type Json, mutateJson, spoiledText } from './mutate.ts'
+import { safetensorsFile, spoiledSafetensors } from './safetensors.ts'
+
+export interface FuzzTarget {
+  readonly name: string
+  /** Writes an input into the folder and returns its bytes. */
+  write(folder: string, chance: Chance): number
+  /** Reads all of it. */
+  load(folder: string): void
+}
+
+export const fuzzTargets: readonly FuzzTarget[] = [
+  {
+    name: 'safetensors',
+    write: (folder, chance) => put(folder, 'x.safetensors', spoiledSafetensors(plainTensors, chance)),
+    load(folder) {
+      using file = openSafetensors(join(folder, 'x.safetensors'))
+      for (const tensor of file.tensors.values()) tensor.read()
+    },
+  },
+  {
+    name: 'gguf',
+    write: (folder, chance) => put(folder, 'x.gguf', spoiledGguf(chance)),
+    load(folder) {
+      const path = join(folder, 'x.gguf')
+      using model = loadGguf(path)
+      for (const tensor of model.tensors.values()) tensor.read()
+    },
+  },
+  {
+    name: 'gguf text',
+    write: (folder, chance) => put(folder, 'x.gguf', spoiledGguf(chance)),
+    load(folder) {
+      const { tokenizer } = loadText(join(folder, 'x.gguf'))
+      tokenizer.decode(tokenizer.encode('ab a1'))
+    },
+  },
+  {
+    name: 'PEFT adapter',
+    write: (folder, chance) =>
+      writeAdapter(folder, chance, 'adapter_model.safetensors', peftConfig, peftTensors),
+    load: (folder) => void loadAdapter(folder),
+  },
+  {
+    name: 'mlx-lm adapter',
+    write: (folder, chance) => writeAdapter(folder, chance, 'adapters.safetensors', mlxConfig, mlxTensors),
+    load: (folder) => void loadMlxAdapter(folder),
+  },
+]
+
+const plainTensors = {
+  __metadata__: { format: 'pt' },
+  a: { dtype: 'F32', shape: [2, 3], data_offsets: [0, 24] },
+  b: { dtype: 'BF16', shape: [4], data_offsets: [24, 32] },
+  c: { dtype: 'F16', shape: [1, 2, 2], data_offsets: [32, 40] },
+  d: { dtype: 'F32', shape: [], data_offsets: [40, 44] },
+}
+
+const peftConfig = {
+  peft_type: 'LORA',
+  r: 2,
+  lora_alpha: 4,
+  lora_dropout: 0,
+  use_rslora: false,
+  use_dora: true,
+  target_modules: ['q_proj'],
+  rank_pattern: { v_proj: 1 },
+  alpha_pattern: { v_proj: 3 },
+  modules_to_save: null,
+  bias: 'none',
+  base_model_name_or_path: 'tiny',
+}
+
+const peftTensors = {
+  __metadata__: { format: 'pt' },
+  'base_model.model.m.q_proj.lora_A.weight': { dtype: 'F32', shape: [2, 3], data_offsets: [0, 24] },
+  'base_model.model.m.q_proj.lora_B.weight': { dtype: 'F32', shape: [4, 2], data_offsets: [24, 56] },
+  'base_model.model.m.q_proj.lora_magnitude_vector': { dtype: 'F32', shape: [4], data_offsets: [56, 72] },
+  'base_model.model.m.v_proj.lora_A.weight': { dtype: 'F16', shape: [1, 2], data_offsets: [72, 76] },
+  'base_model.model.m.v_proj.lora_B.weight': { dtype: 'BF16', shape: [2, 1], data_offsets: [76, 80] },
+  'base_model.model.m.v_proj.lora_magnitude_vector': { dtype: 'F32', shape: [2], data_offsets: [80, 88] },
+}
+
+const mlxConfig = {
+  fine_tune_type: 'dora',
+  model: 'tiny',
+  num_layers: 1,
+  lora_parameters: { rank: 2, scale: 10, dropout: 0, keys: ['self_attn.q_proj'] },
+}
+
+const mlxTensors = {
+  'm.q_proj.lora_a': { dtype: 'F32', shape: [3, 2], data_offsets: [0, 24] },
+  'm.q_proj.lora_b': { dtype: 'F32', shape: [2, 4], data_offsets: [24, 56] },
+  'm.q_proj.m': { dtype: 'F32', shape: [4], data_offsets: [56, 72] },
+}
+
+function writeAdapter(
+  folder: string,
+  chance: Chance,
+  tensorFile: string,
+  config: Json,
+  tensors: Record<string, Json>,
+): number {
+  const spoilConfig = chance.is(0.5)
+  const text = spoilConfig ? spoiledText(mutateJson(config, chance), chance) : JSON.stringify(config)
+  const bytes = spoilConfig && chance.is(0.8) ? safetensorsFile(tensors) : spoiledSafetensors(tensors, chance)
+  return put(folder, 'adapter_config.json', Buffer.from(text)) + put(folder, tensorFile, bytes)
+}
+
+function put(folder: string, name: string, bytes: Uint8Array): number {
+  writeFileSync(join(folder, name), bytes)
+  return bytes.length
+}
