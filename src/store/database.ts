@@ -35,9 +35,11 @@ export async function openDatabase<Schema>(
   options: OpenOptions = {},
 ): Promise<OpenedDatabase<Schema>> {
   let sqlite: SqliteDatabase.Database
+  let state: 'current' | 'behind'
   try {
     if (options.readonly !== true) createPrivately(path)
     sqlite = new SqliteDatabase(path, { readonly: options.readonly === true, timeout: 10_000 })
+    state = schemaState(sqlite, path, migrations)
     if (options.readonly !== true) {
       sqlite.pragma(`page_size = ${options.pageSizeBytes ?? 8192}`)
       sqlite.pragma('journal_mode = WAL')
@@ -45,13 +47,22 @@ export async function openDatabase<Schema>(
     sqlite.pragma(`synchronous = ${options.synchronous ?? 'normal'}`)
     sqlite.pragma('foreign_keys = ON')
   } catch (cause) {
+    if (cause instanceof ShadowError) throw cause
     throw new ShadowError('store_failed', `Can't open the store ${path}: ${messageOf(cause)}.`, {
       hint: 'Check that the folder is writable and that the file is a Shadow database.',
       cause,
     })
   }
   const db = new Kysely<Schema>({ dialect: new SqliteDialect({ database: sqlite }) })
-  if (options.readonly !== true) await migrate(db, path, migrations)
+  try {
+    if (state === 'behind') {
+      if (options.readonly === true) throw behind(path)
+      await migrate(db, path, migrations)
+    }
+  } catch (cause) {
+    await db.destroy()
+    throw cause
+  }
   return {
     sqlite,
     db,
@@ -67,6 +78,67 @@ function createPrivately(path: string): void {
   chmodSync(path, 0o600)
 }
 
+/**
+ * Whether a file has all the migrations that this version knows.
+ * @throws ShadowError store_failed when it has some that this version doesn't know, or is no database
+ */
+function schemaState(
+  sqlite: SqliteDatabase.Database,
+  path: string,
+  migrations: Record<string, Migration>,
+): 'current' | 'behind' {
+  let applied: string[]
+  try {
+    const table = sqlite
+      .prepare<[], { name: string }>("SELECT name FROM sqlite_master WHERE name = 'kysely_migration'")
+      .get()
+    applied =
+      table === undefined
+        ? []
+        : sqlite
+            .prepare<[], { name: string }>('SELECT name FROM kysely_migration')
+            .all()
+            .map(({ name }) => name)
+  } catch (cause) {
+    throw new ShadowError('store_failed', `Can't read the store ${path}: ${messageOf(cause)}.`, {
+      hint: 'The file is damaged, or no database; `shadow doctor --store` says more.',
+      cause,
+    })
+  }
+  const unknown = applied.find((name) => migrations[name] === undefined)
+  if (unknown !== undefined) {
+    throw new ShadowError('store_failed', `The store ${path} was written by a newer version of Shadow.`, {
+      hint: `Update Shadow; the file was left as it is (it has the migration ${unknown}).`,
+    })
+  }
+  return applied.length === Object.keys(migrations).length ? 'current' : 'behind'
+}
+
+function behind(path: string): ShadowError {
+  return new ShadowError('store_failed', `The store ${path} was written by an older version of Shadow.`, {
+    hint: 'The server that runs in this home is an older one: start it again with this version.',
+  })
+}
+
+/** @throws ShadowError store_failed when a newer version wrote the file, or it is no database */
+export function assertKnownSchema(
+  sqlite: SqliteDatabase.Database,
+  path: string,
+  migrations: Record<string, Migration>,
+): void {
+  schemaState(sqlite, path, migrations)
+}
+
+/** Whether a file waits for migrations. @throws ShadowError store_failed */
+export function isBehind(path: string, migrations: Record<string, Migration>): boolean {
+  const sqlite = new SqliteDatabase(path, { readonly: true, timeout: 10_000 })
+  try {
+    return schemaState(sqlite, path, migrations) === 'behind'
+  } finally {
+    sqlite.close()
+  }
+}
+
 async function migrate<Schema>(
   db: Kysely<Schema>,
   path: string,
@@ -75,16 +147,8 @@ async function migrate<Schema>(
   const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } })
   const { error } = await migrator.migrateToLatest()
   if (error === undefined) return
-  await db.destroy()
-  const text = messageOf(error)
-  // Kysely names a migration that the file has and the code hasn't.
-  const newer = text.includes('missing')
-  throw new ShadowError(
-    'store_failed',
-    newer ? `The store ${path} was written by a newer version of Shadow.` : `Can't migrate ${path}: ${text}.`,
-    {
-      hint: newer ? 'Update Shadow; the file was left as it is.' : 'The file was left as it is.',
-      cause: error,
-    },
-  )
+  throw new ShadowError('store_failed', `Can't migrate ${path}: ${messageOf(error)}.`, {
+    hint: 'The file was left as it is.',
+    cause: error,
+  })
 }

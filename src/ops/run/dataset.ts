@@ -25,6 +25,15 @@ const datasetOutput = z.object({
 })
 export type DatasetOutput = z.infer<typeof datasetOutput>
 
+/** The files of a finished stage, with the SHA-256 of each. */
+export function datasetFiles(output: unknown): [name: string, hash: string][] {
+  const { trainHash, heldOutHash } = datasetOutput.parse(output)
+  return [
+    ['train.jsonl', trainHash],
+    ['held-out.jsonl', heldOutHash],
+  ]
+}
+
 export async function dataset(
   context: RunContext,
   stages: StageRunner,

@@ -2,7 +2,14 @@
 import type { KeyedHash } from '../../lib/hash.ts'
 import type { CallEntry } from './call-entry.ts'
 import { cutOut, type Filling, listOf, rowsOf, writeHoles } from './layout.ts'
-import { hashAt, partHash } from './prompt.ts'
+import { envelopeHash, hashAt, partHash } from './prompt.ts'
+import {
+  type BodyColumns,
+  type CallColumns,
+  callChecksum,
+  type ReplyColumns,
+  sessionChecksum,
+} from './record-checksum.ts'
 import { madeBy, type Statements } from './statements.ts'
 
 interface Node {
@@ -25,47 +32,55 @@ export class CallTables {
     const keyHash = Buffer.from(call.keyHash, 'hex')
     const scope =
       this.sql.scope.get(call.task, keyHash)?.id ?? madeBy(this.sql.insertScope.run(call.task, keyHash))
-    const session =
-      this.sql.session.get(call.session)?.seq ??
-      madeBy(this.sql.insertSession.run(call.session, scope, call.task, call.label))
+    const session = this.sql.session.get(call.session)?.seq ?? this.insertSession(call, scope)
     const prompt = this.insertPrompt(call)
     const parent = call.parent === null ? undefined : this.sql.callById.get(call.parent.call)
     const parentNode =
       call.parent === null ? undefined : this.sql.node.get(Buffer.from(call.parent.node, 'hex'))
     const { timings, usage } = call
-    const seq = madeBy(
-      this.sql.insertCall.run({
-        id: call.id,
-        task: call.task,
-        scope,
-        session,
-        parent: parent?.seq ?? null,
-        parentNode: parent === undefined ? null : (parentNode?.id ?? null),
-        dialect: call.dialect,
-        startedAt: call.startedAt,
-        status: call.status,
-        httpStatus: call.httpStatus,
-        stream: call.stream ? 1 : 0,
-        modelAsked: call.modelAsked,
-        modelAnswered: call.modelAnswered,
-        servedBy: call.servedBy,
-        fallbackFrom: call.fallbackFrom,
-        promptTokens: usage?.prompt_tokens ?? null,
-        completionTokens: usage?.completion_tokens ?? null,
-        totalTokens: usage?.total_tokens ?? null,
-        firstByteMs: timings.firstByteMs,
-        totalMs: timings.totalMs,
-        error: call.error,
-        rawNode: prompt.raw,
-        node: prompt.canonical,
-        envelope: this.insertEnvelope(call),
-        replyId: call.replyId ?? null,
-        continues: call.continues ? (this.sql.callById.get(call.continues)?.seq ?? null) : null,
-        agent: call.agent ?? null,
-        parentAgent: call.parentAgent ?? null,
-      }),
-    )
-    this.insertReplies(call, prompt, { call: seq, scope, session })
+    const replies = this.replyRows(call, prompt)
+    const body = replyBody(call)
+    const row: CallColumns = {
+      id: call.id,
+      task: call.task,
+      scope,
+      session,
+      parent: parent?.seq ?? null,
+      parent_node: parent === undefined ? null : (parentNode?.id ?? null),
+      dialect: call.dialect,
+      started_at: call.startedAt,
+      status: call.status,
+      http_status: call.httpStatus,
+      stream: call.stream ? 1 : 0,
+      model_asked: call.modelAsked,
+      model_answered: call.modelAnswered,
+      served_by: call.servedBy,
+      fallback_from: call.fallbackFrom,
+      prompt_tokens: usage?.prompt_tokens ?? null,
+      completion_tokens: usage?.completion_tokens ?? null,
+      total_tokens: usage?.total_tokens ?? null,
+      first_byte_ms: timings.firstByteMs,
+      total_ms: timings.totalMs,
+      error: call.error,
+      raw_node: prompt.raw,
+      node: prompt.canonical,
+      envelope: this.insertEnvelope(call),
+      reply_id: call.replyId ?? null,
+      continues: call.continues ? (this.sql.callById.get(call.continues)?.seq ?? null) : null,
+      agent: call.agent ?? null,
+      parent_agent: call.parentAgent ?? null,
+    }
+    const checksum = callChecksum(this.hash, row, replies, body)
+    const seq = madeBy(this.sql.insertCall.run({ ...row, checksum }))
+    if (body !== null) this.sql.insertReplyBody.run(seq, body.literal, body.holes)
+    for (const { place, choice, raw_node, node, finish_reason } of replies) {
+      this.sql.insertReply.run(seq, place, choice, raw_node, node, finish_reason, scope, session)
+    }
+  }
+
+  private insertSession({ session: id, task, label }: CallEntry, scope: number): number {
+    const checksum = sessionChecksum(this.hash, { id, scope, task, label })
+    return madeBy(this.sql.insertSession.run(id, scope, task, label, checksum))
   }
 
   private insertPrompt(call: CallEntry): Node {
@@ -87,33 +102,11 @@ export class CallTables {
     return { raw, canonical }
   }
 
-  private insertReplies(
-    call: CallEntry,
-    prompt: Node,
-    row: { call: number; scope: number; session: number },
-  ): void {
-    if (call.replies === null) return
-    const { literal, holes } = cutOut(
-      call.reply,
-      call.replies.map(({ slice: [start, end] }, place) => ({
-        slice: { start, end },
-        filling: { kind: 'reply', place },
-      })),
-    )
-    this.sql.insertReplyBody.run(row.call, literal, writeHoles(holes))
-    for (const [place, { index, finishReason, slice }] of call.replies.entries()) {
+  private replyRows(call: CallEntry, prompt: Node): ReplyColumns[] {
+    return (call.replies ?? []).map(({ index, finishReason, slice }, place) => {
       const node = this.replyNode(call, prompt, place, call.reply.subarray(...slice))
-      this.sql.insertReply.run(
-        row.call,
-        place,
-        index,
-        node.raw,
-        node.canonical,
-        finishReason,
-        row.scope,
-        row.session,
-      )
-    }
+      return { place, choice: index, raw_node: node.raw, node: node.canonical, finish_reason: finishReason }
+    })
   }
 
   /** The reply's node under the prompt's. */
@@ -164,7 +157,20 @@ export class CallTables {
     }
     const { literal, holes } = cutOut(request, cuts)
     const text = writeHoles(holes)
-    const hash = this.hash.of('envelope', String(text.length), '\0', text, literal)
+    const hash = envelopeHash(this.hash, literal, text)
     return this.sql.envelope.get(hash)?.id ?? madeBy(this.sql.insertEnvelope.run(hash, literal, text))
   }
+}
+
+/** What is left of the reply without its messages; null where nothing came. */
+function replyBody({ reply, replies }: CallEntry): BodyColumns | null {
+  if (replies === null) return null
+  const { literal, holes } = cutOut(
+    reply,
+    replies.map(({ slice: [start, end] }, place) => ({
+      slice: { start, end },
+      filling: { kind: 'reply', place },
+    })),
+  )
+  return { literal, holes: writeHoles(holes) }
 }

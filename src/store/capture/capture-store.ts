@@ -8,7 +8,8 @@ import { type OpenedDatabase, openDatabase } from '../database.ts'
 import { openStoreSecret } from '../secret.ts'
 import { encodeEntry } from './call-entry.ts'
 import { CaptureReader } from './capture-reader.ts'
-import { capturePath, type HomeLock, journalFolder, lockHome } from './home.ts'
+import type { ProcessLock } from '../process-lock.ts'
+import { capturePath, journalFolder, lockHome } from './home.ts'
 import { IngestThread } from './ingest-thread.ts'
 import { Journal, segmentsOf } from './journal.ts'
 import type { MessageReader } from './message-tree.ts'
@@ -17,7 +18,8 @@ import { type Prompt, type PromptContent, PromptHasher } from './prompt.ts'
 import { RecentCalls } from './recent-calls.ts'
 import { RecentPrompts } from './recent-prompts.ts'
 import type { BaseReply, CallRecord, Placement } from './record.ts'
-import { type CaptureSchema, captureMigrations } from './schema.ts'
+import { captureMigrations } from './migrations.ts'
+import type { CaptureSchema } from './schema.ts'
 import { SessionTails } from './session-tails.ts'
 import { prepareStatements } from './statements.ts'
 
@@ -65,7 +67,7 @@ export class CaptureStore {
   readonly reader: CaptureReader
   private readonly opened: OpenedDatabase<CaptureSchema>
   private readonly hash: KeyedHash
-  private readonly lock: HomeLock
+  private readonly lock: ProcessLock
   private readonly recent = new RecentCalls()
   private readonly prompts: RecentPrompts
   private readonly tails: SessionTails
@@ -82,7 +84,7 @@ export class CaptureStore {
     opened: OpenedDatabase<CaptureSchema>,
     hash: KeyedHash,
     readers: readonly MessageReader[],
-    lock: HomeLock,
+    lock: ProcessLock,
     {
       synchronous = 'normal',
       onTrouble = () => {},

@@ -1,6 +1,7 @@
 /** The capture store: traffic as a tree of messages, each stored once. */
 export { CaptureReader, openCaptureReader } from './capture-reader.ts'
 export { CaptureStore, openCaptureStore } from './capture-store.ts'
+export { checkCapture } from './check.ts'
 export { capturePath } from './home.ts'
 export type { Prompt, PromptMessage } from './prompt.ts'
 export type { BaseReply, Placement, RecordedReply } from './record.ts'

@@ -51,9 +51,7 @@ export class PromptHasher {
     const { messages, dialect, tools, base = null } = content
     const rawPath = Buffer.allocUnsafe((messages.length + 1) * hashBytes)
     const canonicalPath = Buffer.allocUnsafe(rawPath.length)
-    let raw =
-      base?.raw ??
-      this.hash.of(tools === null ? 'raw root' : 'raw root with tools', `${dialect}\0`, tools ?? '')
+    let raw = base?.raw ?? rawRoot(this.hash, dialect, tools)
     let canonical = base?.node ?? this.canonicalRoot(raw, content)
     rawPath.set(raw)
     canonicalPath.set(canonical)
@@ -84,6 +82,15 @@ export class PromptHasher {
 
 export function partHash(hash: KeyedHash, bytes: Uint8Array): Buffer {
   return hash.of('part', bytes)
+}
+
+export function rawRoot(hash: KeyedHash, dialect: string, tools: Uint8Array | null): Buffer {
+  return hash.of(tools === null ? 'raw root' : 'raw root with tools', `${dialect}\0`, tools ?? '')
+}
+
+/** @param holes what `writeHoles` made */
+export function envelopeHash(hash: KeyedHash, literal: Uint8Array, holes: string): Buffer {
+  return hash.of('envelope', String(holes.length), '\0', holes, literal)
 }
 
 export function rawHash(hash: KeyedHash, parent: Uint8Array, bytes: Uint8Array): Buffer {

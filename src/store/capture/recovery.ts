@@ -1,38 +1,32 @@
 /** Brings in what a process that died had committed to the journal and not yet to the tables. */
 import { existsSync } from 'node:fs'
-import { ShadowError } from '../../lib/error.ts'
-import { openDatabase } from '../database.ts'
+import { isBehind, openDatabase } from '../database.ts'
 import { openStoreSecret } from '../secret.ts'
 import { CallTables } from './call-tables.ts'
-import { capturePath, type HomeLock, journalFolder, lockHome } from './home.ts'
+import { capturePath, journalFolder, lockHomeIfFree } from './home.ts'
 import { Ingest } from './ingest.ts'
 import { segmentsOf } from './journal.ts'
-import { type CaptureSchema, captureMigrations } from './schema.ts'
+import { captureMigrations } from './migrations.ts'
+import type { CaptureSchema } from './schema.ts'
 import { prepareStatements } from './statements.ts'
 
-/** Does nothing where a writer runs, which does it itself. */
+/** Does nothing where a writer runs, which does it itself. A store of an older version is migrated. */
 export async function recoverJournal(home: string): Promise<void> {
   const folder = journalFolder(home)
-  if (!existsSync(folder) || segmentsOf(folder).length === 0) return
-  const lock = lockIfFree(home)
+  const hasLeftovers = existsSync(folder) && segmentsOf(folder).length > 0
+  const path = capturePath(home)
+  if (!hasLeftovers && (!existsSync(path) || !isBehind(path, captureMigrations))) return
+  const lock = lockHomeIfFree(home)
   if (lock === null) return
   try {
-    const { sqlite, close } = await openDatabase<CaptureSchema>(capturePath(home), captureMigrations)
+    const { sqlite, close } = await openDatabase<CaptureSchema>(path, captureMigrations)
     try {
-      new Ingest(sqlite, new CallTables(prepareStatements(sqlite), openStoreSecret(home)), folder).finish()
+      const tables = new CallTables(prepareStatements(sqlite), openStoreSecret(home))
+      if (hasLeftovers) new Ingest(sqlite, tables, folder).finish()
     } finally {
       await close()
     }
   } finally {
     lock.release()
-  }
-}
-
-function lockIfFree(home: string): HomeLock | null {
-  try {
-    return lockHome(home)
-  } catch (error) {
-    if (error instanceof ShadowError && error.code === 'busy') return null
-    throw error
   }
 }

@@ -5,6 +5,7 @@
 import type SqliteDatabase from 'better-sqlite3'
 import { hashBytes } from '../../lib/hash.ts'
 import type { BaseReply } from './record.ts'
+import { type CallColumns, callColumns } from './record-checksum.ts'
 
 /**
  * One look-up for a whole conversation: goes through the hashes of its prefixes, longest first, and stops at
@@ -66,12 +67,12 @@ export interface Statements {
   readonly envelope: SqliteDatabase.Statement<[Buffer], { id: number }>
   readonly depthOfNode: SqliteDatabase.Statement<[number], { depth: number }>
   readonly insertScope: SqliteDatabase.Statement<[string, Buffer]>
-  readonly insertSession: SqliteDatabase.Statement<[string, number, string, string | null]>
+  readonly insertSession: SqliteDatabase.Statement<[string, number, string, string | null, Buffer]>
   readonly insertPart: SqliteDatabase.Statement<[Buffer, Uint8Array]>
   readonly insertNode: SqliteDatabase.Statement<[Buffer, number | null, number]>
   readonly insertRawNode: SqliteDatabase.Statement<[Buffer, number | null, number | null, number, number]>
   readonly insertEnvelope: SqliteDatabase.Statement<[Buffer, Uint8Array, string]>
-  readonly insertCall: SqliteDatabase.Statement<[Record<string, string | number | null>]>
+  readonly insertCall: SqliteDatabase.Statement<[CallColumns & { checksum: Buffer }]>
   readonly insertReply: SqliteDatabase.Statement<
     [number, number, number, number, number, string | null, number, number]
   >
@@ -123,8 +124,8 @@ export function prepareStatements(sqlite: SqliteDatabase.Database): Statements {
     envelope: sqlite.prepare<[Buffer], { id: number }>('SELECT id FROM envelopes WHERE hash = ?'),
     depthOfNode: sqlite.prepare<[number], { depth: number }>('SELECT depth FROM nodes WHERE id = ?'),
     insertScope: sqlite.prepare<[string, Buffer]>('INSERT INTO scopes (task, key_hash) VALUES (?, ?)'),
-    insertSession: sqlite.prepare<[string, number, string, string | null]>(
-      'INSERT INTO sessions (id, scope, task, label) VALUES (?, ?, ?, ?)',
+    insertSession: sqlite.prepare<[string, number, string, string | null, Buffer]>(
+      'INSERT INTO sessions (id, scope, task, label, checksum) VALUES (?, ?, ?, ?, ?)',
     ),
     insertPart: sqlite.prepare<[Buffer, Uint8Array]>('INSERT INTO parts (hash, bytes) VALUES (?, ?)'),
     insertNode: sqlite.prepare<[Buffer, number | null, number]>(
@@ -136,13 +137,9 @@ export function prepareStatements(sqlite: SqliteDatabase.Database): Statements {
     insertEnvelope: sqlite.prepare<[Buffer, Uint8Array, string]>(
       'INSERT INTO envelopes (hash, literal, holes) VALUES (?, ?, ?)',
     ),
-    insertCall: sqlite.prepare<[Record<string, string | number | null>]>(
-      `INSERT INTO calls (id, task, scope, session, parent, parent_node, dialect, started_at, status, http_status, stream,
-         model_asked, model_answered, served_by, fallback_from, prompt_tokens, completion_tokens, total_tokens,
-         first_byte_ms, total_ms, error, raw_node, node, envelope, reply_id, continues, agent, parent_agent)
-       VALUES (@id, @task, @scope, @session, @parent, @parentNode, @dialect, @startedAt, @status, @httpStatus, @stream,
-         @modelAsked, @modelAnswered, @servedBy, @fallbackFrom, @promptTokens, @completionTokens, @totalTokens,
-         @firstByteMs, @totalMs, @error, @rawNode, @node, @envelope, @replyId, @continues, @agent, @parentAgent)`,
+    insertCall: sqlite.prepare<[CallColumns & { checksum: Buffer }]>(
+      `INSERT INTO calls (${callColumns.join(', ')}, checksum)
+       VALUES (${callColumns.map((column) => `@${column}`).join(', ')}, @checksum)`,
     ),
     insertReply: sqlite.prepare<[number, number, number, number, number, string | null, number, number]>(
       `INSERT INTO call_replies (call, place, choice, raw_node, node, finish_reason, scope, session)

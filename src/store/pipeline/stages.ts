@@ -38,6 +38,16 @@ export class StageRepository {
     }
   }
 
+  /** All finished stages of that name. */
+  async list(name: string): Promise<{ task: string; key: string; output: unknown }[]> {
+    const rows = await this.#db
+      .selectFrom('stages')
+      .select(['task', 'key', 'output'])
+      .where('name', '=', name)
+      .execute()
+    return rows.map(({ task, key, output }) => ({ task, key, output: JSON.parse(output) }))
+  }
+
   async forget(key: string): Promise<void> {
     await this.#db.deleteFrom('stages').where('key', '=', key).execute()
   }
