@@ -92,10 +92,11 @@ interface Prepared {
   predictions: Predictions
 }
 
-function prepare(batch: readonly TrainRow[], layoutName: LayoutName): Prepared {
+function prepare(model: CausalLM, batch: readonly TrainRow[], layoutName: LayoutName): Prepared {
+  const canShare = batch.every((row) => row.ids.length <= model.sharedLength)
   const layout = layOut(
     batch.map((row) => row.ids),
-    layoutName,
+    canShare ? layoutName : 'packed',
   )
   const predictions = collectPredictions(batch, layout)
   if (predictions.from.length === 0)
@@ -147,7 +148,7 @@ export function lossAndGradients(
     throw new ShadowError('invalid_request', 'Rows cannot share tokens under dropout.', {
       hint: "Set lora_dropout to 0, or the layout to 'packed'.",
     })
-  const prepared = prepare(batch, options.layout ?? (dropout ? 'packed' : 'tree'))
+  const prepared = prepare(model, batch, options.layout ?? (dropout ? 'packed' : 'tree'))
   const { predictions } = prepared
   return runtime.tidy(() => {
     const { loss, gradients, auxiliary } = runtime.valueAndGrad((parameters) => {
@@ -184,7 +185,7 @@ export function targetLogProbabilities(
   batch: readonly TrainRow[],
   layout: LayoutName = 'tree',
 ): Float32Array {
-  const prepared = prepare(batch, layout)
+  const prepared = prepare(model, batch, layout)
   return model.runtime.tidy(() => {
     const nll = nllOf(model, prepared, adapter?.view() ?? null, false).toFloat32Array()
     return Float32Array.from(

@@ -9,7 +9,8 @@ import {
   type Weight,
   type WeightSource,
 } from '../../src/engine/index.ts'
-import { blockLinears } from '../../src/engine/nn/decoder-block.ts'
+import { architectureTensors } from '../../src/engine/models/architecture.ts'
+import { architectureOf } from '../../src/engine/models/registry.ts'
 import { quantizing } from '../../src/engine/nn/quantize.ts'
 import { FrozenMatrix, type Packing } from '../../src/engine/tensor/frozen-matrix.ts'
 import { key, normal } from '../../src/engine/tensor/random.ts'
@@ -31,21 +32,14 @@ const config = {
 
 /** Seeded weights in float32. */
 function seededWeights(): Map<string, Weight> {
-  const shape = { hiddenSize: 64, intermediateSize: 128, heads: { query: 4, key: 2, dim: 16 }, normEps: 1e-5 }
   const weights = new Map<string, Weight>()
-  const draw = (name: string, size: number[]): void => {
+  const draw = (name: string, size: readonly number[]): void => {
     const data = normal(key(runtime, weights.size + 1), size).toFloat32Array()
     const scaled = data.map((value) => (size.length === 1 ? 1 + 0.1 * value : 0.15 * value))
     weights.set(name, { shape: size, data: scaled })
   }
-  draw('model.embed_tokens.weight', [97, 64])
-  draw('model.norm.weight', [64])
-  for (const prefix of ['model.layers.0', 'model.layers.1']) {
-    draw(`${prefix}.input_layernorm.weight`, [64])
-    draw(`${prefix}.post_attention_layernorm.weight`, [64])
-    for (const linear of Object.values(blockLinears(prefix, shape)).flat())
-      draw(`${linear.path}.weight`, [linear.outFeatures, linear.inFeatures])
-  }
+  for (const [name, size] of architectureTensors(architectureOf({ ...config, model_type: 'llama' })))
+    if (name !== 'lm_head.weight') draw(name, size)
   return weights
 }
 

@@ -54,6 +54,7 @@ describe('the layout of a run', () => {
       runtime,
       vocabularySize: model.vocabularySize,
       contextLength: model.contextLength,
+      sharedLength: model.sharedLength,
       linears: model.linears,
       head: model.head,
       hidden: ({ ids, positions, segments }, lora) => model.hidden({ ids, positions, segments }, lora),

@@ -11,8 +11,9 @@ import { key, split, uniform } from '../tensor/random.ts'
 import type { Runtime } from '../tensor/runtime.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 
-const attentionModules = ['q_proj', 'k_proj', 'v_proj', 'o_proj']
-const mlpModules = ['gate_proj', 'up_proj', 'down_proj']
+/** Some families have one layer for queries, keys and values, and one for gate and up. */
+const attentionModules = ['q_proj', 'k_proj', 'v_proj', 'qkv_proj', 'o_proj']
+const mlpModules = ['gate_proj', 'up_proj', 'gate_up_proj', 'down_proj']
 
 export type TargetModules = 'all' | 'attention' | 'mlp' | readonly string[]
 
@@ -24,7 +25,7 @@ export interface LoraConfig {
   target_modules: TargetModules
 }
 
-/** The last path components that a preset stands for. */
+/** The last path components that a preset stands for; a model has some of them. */
 export function targetModuleNames(target: TargetModules): string[] {
   if (target === 'all') return [...attentionModules, ...mlpModules]
   if (target === 'attention') return [...attentionModules]
@@ -143,8 +144,9 @@ export class LoraAdapter {
 function adapted(model: CausalLM, config: LoraConfig): LinearSpec[] {
   const names = targetModuleNames(config.target_modules)
   const linears = model.linears.filter(({ path }) => names.some((name) => path.endsWith(`.${name}`)))
+  const isPreset = typeof config.target_modules === 'string'
   const missing = names.filter((name) => !linears.some(({ path }) => path.endsWith(`.${name}`)))
-  if (missing.length > 0)
+  if (!isPreset && missing.length > 0)
     throw new ShadowError('invalid_config', `The model has no layer named ${missing.join(', ')}.`, {
       hint: `target_modules may name: ${[...new Set(model.linears.map(({ path }) => path.split('.').at(-1)))].join(', ')}.`,
     })

@@ -4,11 +4,14 @@ import { ShadowError } from '../../lib/error.ts'
 import { FileWindow } from './file-window.ts'
 import { type GgufTokenizer, loadGguf } from './gguf.ts'
 import { type GgufHeader, readGgufHeader } from './gguf-file.ts'
-import type { LlamaConfig, StoredTensor } from './model-config.ts'
+import type { Architecture } from '../models/architecture.ts'
+import type { ModelConfig } from '../models/family.ts'
+import type { StoredTensor } from './stored-tensor.ts'
 
 export interface ExportBase extends Disposable {
   readonly path: string
-  readonly config: LlamaConfig
+  readonly config: ModelConfig
+  readonly architecture: Architecture
   /** By Hugging Face name. */
   readonly tensors: ReadonlyMap<string, StoredTensor>
   readonly tokenizer: GgufTokenizer
@@ -31,6 +34,7 @@ export function openExportBase(path: string): ExportBase {
     return {
       path,
       config: model.config,
+      architecture: model.architecture,
       tensors: model.tensors,
       tokenizer: model.tokenizer,
       chatTemplate: model.chatTemplate,

@@ -6,7 +6,7 @@ import { mergedTensors } from './export-merge.ts'
 import { fitsBlocks, type GgufTensorToWrite, type GgufWriteType, writeGguf } from './gguf-write.ts'
 import type { GgufValue } from './gguf-file.ts'
 import { llamaTensorNames, permuteRows } from './llama-names.ts'
-import type { StoredTensor } from './model-config.ts'
+import type { StoredTensor } from './stored-tensor.ts'
 import type { LoraModule } from './peft.ts'
 
 /** llama.cpp's `general.file_type`: what most tensors are. */
@@ -36,7 +36,7 @@ export async function exportGguf(
   const merged = mergedTensors(base.tensors, modules)
   const changed = new Set(modules.map(({ module }) => `${module}.weight`))
   const tensors: GgufTensorToWrite[] = []
-  for (const [name, target] of llamaTensorNames(base.config)) {
+  for (const [name, target] of llamaTensorNames(base.architecture)) {
     const tensor = merged.get(target.name)
     if (tensor === undefined) continue
     const wanted = tensor.shape.length === 1 ? 'F32' : fitsBlocks(tensor.shape, type) ? type : 'F16'
@@ -79,7 +79,7 @@ export async function exportGgufLora(
   mergedTensors(base.tensors, modules)
   const byModule = new Map(modules.map((lora) => [`${lora.module}.weight`, lora]))
   const tensors: GgufTensorToWrite[] = []
-  for (const [name, target] of llamaTensorNames(base.config)) {
+  for (const [name, target] of llamaTensorNames(base.architecture)) {
     const lora = byModule.get(target.name)
     if (lora === undefined) continue
     const { a, b } = lora

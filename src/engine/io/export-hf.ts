@@ -28,7 +28,7 @@ export async function exportHuggingFace(
     id === undefined ? undefined : tokenizer.tokens[id]
   await write('tokenizer_config.json', {
     tokenizer_class: 'PreTrainedTokenizerFast',
-    model_max_length: config.max_position_embeddings,
+    model_max_length: base.architecture.maxPositions,
     clean_up_tokenization_spaces: false,
     bos_token: spelled(tokenizer.bosTokenId),
     eos_token: spelled(tokenizer.eosTokenId),

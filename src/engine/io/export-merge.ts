@@ -1,6 +1,6 @@
 /** An adapter worked into its base: W + scale·B·A, with DoRA's row norms where there are any. */
 import { ShadowError } from '../../lib/error.ts'
-import type { StoredTensor } from './model-config.ts'
+import type { StoredTensor } from './stored-tensor.ts'
 import type { LoraModule } from './peft.ts'
 
 /**

@@ -3,7 +3,7 @@ import { ShadowError } from '../../lib/error.ts'
 import { writePieces } from './export-file.ts'
 import { encodeF16, encodeF32, encodeQ8_0 } from './ggml-encode.ts'
 import type { GgufValue } from './gguf-file.ts'
-import type { StoredTensor } from './model-config.ts'
+import type { StoredTensor } from './stored-tensor.ts'
 
 const alignment = 32
 

@@ -6,7 +6,10 @@ import { FileWindow } from './file-window.ts'
 import { type GgufHeader, type GgufTensor, type GgufValue, readGgufHeader } from './gguf-file.ts'
 import { readableTypes } from './ggml-types.ts'
 import { type LlamaTensorName, llamaTensorNames, unpermuteRows } from './llama-names.ts'
-import type { LlamaConfig, StoredTensor } from './model-config.ts'
+import type { Architecture } from '../models/architecture.ts'
+import type { ModelConfig } from '../models/family.ts'
+import { architectureOf } from '../models/registry.ts'
+import type { StoredTensor } from './stored-tensor.ts'
 
 /** What a GGUF file says about its tokenizer (`tokenizer.ggml.*`). */
 export interface GgufTokenizer {
@@ -27,7 +30,8 @@ export interface GgufTokenizer {
 
 export interface GgufModel extends Disposable {
   readonly path: string
-  readonly config: LlamaConfig
+  readonly config: ModelConfig
+  readonly architecture: Architecture
   /** By Hugging Face name, in the order of the file; query and key rows in rotate-half order. */
   readonly tensors: ReadonlyMap<string, StoredTensor>
   readonly tokenizer: GgufTokenizer
@@ -46,11 +50,19 @@ export function loadGguf(path: string): GgufModel {
     const header = readGgufHeader(file)
     const fields = new Fields(file, header.metadata)
     const config = readConfig(file, header, fields)
+    // Counted before the layers are made: a header may claim any number of them.
+    if (config.num_hidden_layers > header.tensors.size)
+      throw file.invalid(
+        'llama.block_count',
+        `${config.num_hidden_layers} layers cannot come from ${header.tensors.size} tensors`,
+      )
+    const architecture = architectureOf(config)
     return {
       path,
       config,
-      tensors: readTensors(file, header, config),
-      tokenizer: readTokenizer(file, fields, config),
+      architecture,
+      tensors: readTensors(file, header, architecture),
+      tokenizer: readTokenizer(file, fields, architecture),
       chatTemplate: fields.optional('tokenizer.chat_template', 'string'),
       [Symbol.dispose]: () => file[Symbol.dispose](),
     }
@@ -60,7 +72,11 @@ export function loadGguf(path: string): GgufModel {
   }
 }
 
-function readConfig(file: FileWindow, header: GgufHeader, fields: Fields): LlamaConfig {
+function readConfig(
+  file: FileWindow,
+  header: GgufHeader,
+  fields: Fields,
+): ModelConfig & { readonly num_hidden_layers: number } {
   const architecture = fields.required('general.architecture', 'string')
   if (architecture !== 'llama')
     throw file.invalid('general.architecture', `the model family ${architecture} is not supported (llama is)`)
@@ -98,14 +114,12 @@ function readConfig(file: FileWindow, header: GgufHeader, fields: Fields): Llama
   }
 }
 
-function readTensors(file: FileWindow, header: GgufHeader, config: LlamaConfig): Map<string, StoredTensor> {
-  // Counted before the names are made: a header may claim any number of layers.
-  if (config.num_hidden_layers > header.tensors.size)
-    throw file.invalid(
-      'llama.block_count',
-      `${config.num_hidden_layers} layers cannot come from ${header.tensors.size} tensors`,
-    )
-  const expected = llamaTensorNames(config)
+function readTensors(
+  file: FileWindow,
+  header: GgufHeader,
+  architecture: Architecture,
+): Map<string, StoredTensor> {
+  const expected = llamaTensorNames(architecture)
   for (const name of expected.keys())
     if (!header.tensors.has(name)) throw file.invalid(`tensor ${name}`, 'is missing')
   const tensors = new Map<string, StoredTensor>()
@@ -135,12 +149,12 @@ function storedTensor(file: FileWindow, tensor: GgufTensor, target: LlamaTensorN
   }
 }
 
-function readTokenizer(file: FileWindow, fields: Fields, config: LlamaConfig): GgufTokenizer {
+function readTokenizer(file: FileWindow, fields: Fields, { vocabularySize }: Architecture): GgufTokenizer {
   const tokens = fields.strings('tokenizer.ggml.tokens')
-  if (tokens.length !== config.vocab_size)
+  if (tokens.length !== vocabularySize)
     throw file.invalid(
       'tokenizer.ggml.tokens',
-      `has ${tokens.length} tokens for ${config.vocab_size} rows of embeddings`,
+      `has ${tokens.length} tokens for ${vocabularySize} rows of embeddings`,
     )
   const types = fields.metadata.get('tokenizer.ggml.token_type')
   if (!(types instanceof Int32Array) || types.length !== tokens.length)

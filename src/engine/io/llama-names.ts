@@ -1,4 +1,4 @@
-import type { LlamaConfig } from './model-config.ts'
+import type { Architecture } from '../models/architecture.ts'
 
 export interface LlamaTensorName {
   /** The name in Hugging Face's checkpoints. */
@@ -8,35 +8,31 @@ export interface LlamaTensorName {
   readonly permutedHeads?: number
 }
 
-/**
- * Every tensor of a Llama-family GGUF file: its name there → its name and shape in Hugging Face's layout.
- */
-export function llamaTensorNames(config: LlamaConfig): Map<string, LlamaTensorName> {
-  const { hidden_size, intermediate_size, num_attention_heads, num_key_value_heads, head_dim, vocab_size } =
-    config
-  const queries = num_attention_heads * head_dim
-  const keys = num_key_value_heads * head_dim
+/** Every tensor of a Llama-family GGUF file: its name there → its name and shape in Hugging Face's layout. */
+export function llamaTensorNames(architecture: Architecture): Map<string, LlamaTensorName> {
+  const { vocabularySize, hiddenSize } = architecture
   const names = new Map<string, LlamaTensorName>([
-    ['token_embd.weight', { name: 'model.embed_tokens.weight', shape: [vocab_size, hidden_size] }],
-    ['output_norm.weight', { name: 'model.norm.weight', shape: [hidden_size] }],
+    ['token_embd.weight', { name: 'model.embed_tokens.weight', shape: [vocabularySize, hiddenSize] }],
+    ['output_norm.weight', { name: 'model.norm.weight', shape: [hiddenSize] }],
   ])
-  if (!config.tie_word_embeddings)
-    names.set('output.weight', { name: 'lm_head.weight', shape: [vocab_size, hidden_size] })
-  for (let i = 0; i < config.num_hidden_layers; i++) {
+  if (!architecture.tiedEmbeddings)
+    names.set('output.weight', { name: 'lm_head.weight', shape: [vocabularySize, hiddenSize] })
+  architecture.layers.forEach(({ heads, intermediateSize }, i) => {
     const add = (from: string, to: string, shape: readonly number[], permutedHeads?: number): void => {
       const name = `model.layers.${i}.${to}.weight`
       names.set(`blk.${i}.${from}.weight`, { name, shape, ...(permutedHeads && { permutedHeads }) })
     }
-    add('attn_norm', 'input_layernorm', [hidden_size])
-    add('attn_q', 'self_attn.q_proj', [queries, hidden_size], num_attention_heads)
-    add('attn_k', 'self_attn.k_proj', [keys, hidden_size], num_key_value_heads)
-    add('attn_v', 'self_attn.v_proj', [keys, hidden_size])
-    add('attn_output', 'self_attn.o_proj', [hidden_size, queries])
-    add('ffn_norm', 'post_attention_layernorm', [hidden_size])
-    add('ffn_gate', 'mlp.gate_proj', [intermediate_size, hidden_size])
-    add('ffn_up', 'mlp.up_proj', [intermediate_size, hidden_size])
-    add('ffn_down', 'mlp.down_proj', [hidden_size, intermediate_size])
-  }
+    const [queries, keys] = [heads.query * heads.dim, heads.key * heads.dim]
+    add('attn_norm', 'input_layernorm', [hiddenSize])
+    add('attn_q', 'self_attn.q_proj', [queries, hiddenSize], heads.query)
+    add('attn_k', 'self_attn.k_proj', [keys, hiddenSize], heads.key)
+    add('attn_v', 'self_attn.v_proj', [keys, hiddenSize])
+    add('attn_output', 'self_attn.o_proj', [hiddenSize, queries])
+    add('ffn_norm', 'post_attention_layernorm', [hiddenSize])
+    add('ffn_gate', 'mlp.gate_proj', [intermediateSize, hiddenSize])
+    add('ffn_up', 'mlp.up_proj', [intermediateSize, hiddenSize])
+    add('ffn_down', 'mlp.down_proj', [hiddenSize, intermediateSize])
+  })
   return names
 }
 

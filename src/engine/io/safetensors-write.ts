@@ -1,7 +1,7 @@
 /** Writing safetensors files larger than memory: one tensor is read, encoded and written at a time. */
 import { writePieces } from './export-file.ts'
 import { encodeBF16, encodeF16, encodeF32 } from './ggml-encode.ts'
-import type { StoredTensor } from './model-config.ts'
+import type { StoredTensor } from './stored-tensor.ts'
 
 const types = {
   F32: { bytes: 4, encode: encodeF32 },

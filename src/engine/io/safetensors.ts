@@ -7,7 +7,7 @@ import { damagedFileHint } from './file-problem.ts'
 import { FileWindow } from './file-window.ts'
 import { decodeBF16, decodeF16, decodeF32 } from './ggml-types.ts'
 import { parseJsonObject } from './json-file.ts'
-import type { StoredTensor } from './model-config.ts'
+import type { StoredTensor } from './stored-tensor.ts'
 
 export interface TensorData {
   /** Row-major, outermost first. */

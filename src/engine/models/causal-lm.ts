@@ -25,7 +25,13 @@ export interface CachedTokens {
 export interface CausalLM {
   readonly runtime: Runtime
   readonly vocabularySize: number
+  /** The longest sequence that the model generates, in tokens. */
   readonly contextLength: number
+  /**
+   * The longest row that may share tokens with others in a tree; longer ones are packed. Infinite unless the angles of
+   * a token depend on the length of its row.
+   */
+  readonly sharedLength: number
   /** The linear layers that an adapter can change, in the model's order. */
   readonly linears: readonly LinearSpec[]
   /** The LM head, (vocabulary, hidden), frozen. */

@@ -5,7 +5,7 @@ import { add, concatenate, divide, matmul, multiply, transpose } from '../tensor
 import { bernoulli } from '../tensor/random.ts'
 import type { Runtime } from '../tensor/runtime.ts'
 import type { Tensor } from '../tensor/tensor.ts'
-import { takeMatrix, type WeightSource } from './weights.ts'
+import { takeMatrix, takeWeight, type WeightSource } from './weights.ts'
 
 /** One linear layer of the model, as an adapter sees it. */
 export interface LinearSpec {
@@ -13,6 +13,8 @@ export interface LinearSpec {
   path: string
   inFeatures: number
   outFeatures: number
+  /** Adds `<path>.bias`. */
+  hasBias: boolean
 }
 
 /** The active adapter in a forward pass. */
@@ -41,8 +43,9 @@ interface Stack {
 export class Projections {
   readonly linears: readonly LinearSpec[]
   readonly #stacks: readonly Stack[]
+  readonly #bias: Tensor | null
 
-  /** Reads `<path>.weight` of each layer, (outFeatures, inFeatures), and stacks what is packed alike. */
+  /** Reads `<path>.weight` of each layer, (outFeatures, inFeatures), and stacks what is packed alike; and the biases. */
   constructor(runtime: Runtime, source: WeightSource, linears: readonly LinearSpec[]) {
     this.linears = linears
     const single = linears.map((linear) => ({
@@ -64,10 +67,18 @@ export class Projections {
         run.map(({ weight }) => weight),
       ),
     }))
+    this.#bias = linears.some((linear) => linear.hasBias)
+      ? runtime.keep(runtime.fromFloat32(stackedBiases(source, linears)))
+      : null
   }
 
   /** x (rows, inFeatures) → (rows, Σ outFeatures). */
   apply(x: Tensor, options: ApplyOptions = {}): Tensor {
+    const product = this.#multiply(x, options)
+    return this.#bias === null ? product : add(product, this.#bias)
+  }
+
+  #multiply(x: Tensor, options: ApplyOptions): Tensor {
     const [first, ...rest] = this.#stacks
     if (first === undefined || rest.length === 0)
       return first === undefined ? x : applyStack(first, x, options)
@@ -79,7 +90,16 @@ export class Projections {
 
   dispose(): void {
     for (const { weight } of this.#stacks) weight.dispose()
+    this.#bias?.dispose()
   }
+}
+
+/** (Σ outFeatures), zeros where a layer has none. */
+function stackedBiases(source: WeightSource, linears: readonly LinearSpec[]): Float32Array {
+  const parts = linears.map(({ path, outFeatures, hasBias }) =>
+    hasBias ? takeWeight(source, `${path}.bias`, [outFeatures]) : new Float32Array(outFeatures),
+  )
+  return Float32Array.from(parts.flatMap((part) => [...part]))
 }
 
 /** One matrix of them all, in their place. */

@@ -1,0 +1,97 @@
+/** The one language model of this engine: token embedding, decoder blocks, a last norm and the LM head. */
+import { ShadowError } from '../../lib/error.ts'
+import type { CacheHandle } from '../native/addon.ts'
+import { type AttentionLayout, DecoderBlock } from '../nn/decoder-block.ts'
+import type { LinearSpec, LoraView } from '../nn/projections.ts'
+import { RmsNorm } from '../nn/rms-norm.ts'
+import { RotaryEmbedding } from '../nn/rotary.ts'
+import { takeMatrix, type WeightSource } from '../nn/weights.ts'
+import type { FrozenMatrix } from '../tensor/frozen-matrix.ts'
+import { loraLinear } from '../tensor/fused.ts'
+import { multiply } from '../tensor/ops.ts'
+import type { Runtime } from '../tensor/runtime.ts'
+import type { Tensor } from '../tensor/tensor.ts'
+import { type Architecture, architectureLinears, layerPrefix } from './architecture.ts'
+import type { CachedTokens, CausalLM, PackedTokens } from './causal-lm.ts'
+
+export class DecoderForCausalLM implements CausalLM {
+  readonly runtime: Runtime
+  readonly architecture: Architecture
+  readonly vocabularySize: number
+  readonly contextLength: number
+  readonly sharedLength: number
+  readonly linears: readonly LinearSpec[]
+  readonly head: FrozenMatrix
+  readonly #embedding: FrozenMatrix
+  readonly #norm: RmsNorm
+  readonly #blocks: readonly DecoderBlock[]
+  readonly #rotaries: readonly RotaryEmbedding[]
+
+  /**
+   * @param source tensors under Hugging Face's names and layout (q and k not permuted), f32.
+   * @throws ShadowError `invalid_config`, `invalid_file`.
+   */
+  constructor(runtime: Runtime, architecture: Architecture, source: WeightSource) {
+    const { vocabularySize, hiddenSize, normEps, normOffset } = architecture
+    this.runtime = runtime
+    this.architecture = architecture
+    this.vocabularySize = vocabularySize
+    this.#rotaries = architecture.rotations.map((settings) => new RotaryEmbedding(settings))
+    this.sharedLength = Math.min(...this.#rotaries.map((rotary) => rotary.steadyLength))
+    this.contextLength = Math.min(architecture.maxPositions, this.sharedLength)
+    const matrix = (name: string): FrozenMatrix =>
+      takeMatrix(runtime, source, name, [vocabularySize, hiddenSize])
+    this.#embedding = matrix('model.embed_tokens.weight')
+    this.#norm = new RmsNorm(runtime, source, 'model.norm', hiddenSize, { eps: normEps, offset: normOffset })
+    this.head = architecture.tiedEmbeddings ? this.#embedding : matrix('lm_head.weight')
+    this.#blocks = architecture.layers.map(
+      (spec, layer) => new DecoderBlock(runtime, source, layerPrefix(layer), layer, spec),
+    )
+    this.linears = architectureLinears(architecture)
+  }
+
+  hidden(tokens: PackedTokens, lora: LoraView | null): Tensor {
+    return this.#forward(tokens.ids, tokens.positions, tokens, lora)
+  }
+
+  step({ ids, positions, slots, cache }: CachedTokens, lora: LoraView | null): Tensor {
+    return this.#forward(ids, positions, { cache, slots, positions }, lora)
+  }
+
+  logits(hidden: Tensor): Tensor {
+    return loraLinear(hidden, this.head, [this.vocabularySize], { exactRows: true })
+  }
+
+  createCache(slots: number, positions: number): CacheHandle {
+    const { layers } = this.architecture
+    const { key = 0, dim = 0 } = layers[0]?.heads ?? {}
+    return this.runtime.native.kvCache(layers.length, slots, positions, key, dim)
+  }
+
+  dispose(): void {
+    for (const block of this.#blocks) block.dispose()
+    this.#norm.dispose()
+    this.#embedding.dispose()
+    if (this.head !== this.#embedding) this.head.dispose()
+  }
+
+  #forward(ids: Int32Array, positions: Int32Array, layout: AttentionLayout, lora: LoraView | null): Tensor {
+    const { runtime } = this
+    const { embeddingScale, layers } = this.architecture
+    const outside = ids.find((id) => id < 0 || id >= this.vocabularySize)
+    if (outside !== undefined)
+      throw new ShadowError(
+        'invalid_request',
+        `Token id ${outside} is outside the vocabulary of ${this.vocabularySize}.`,
+      )
+    const runs = 'cache' in layout ? null : layout
+    const rotations = this.#rotaries.map((rotary) => rotary.at(runtime, positions, runs))
+    const embedded = this.#embedding.rows(runtime.fromInt32(ids))
+    let x = embeddingScale === 1 ? embedded : multiply(embedded, embeddingScale)
+    this.#blocks.forEach((block, layer) => {
+      const rotation = rotations[layers[layer]?.rotation ?? -1] ?? null
+      x = block.forward(x, rotation, layout, lora)
+    })
+    return this.#norm.apply(x)
+  }
+}

@@ -1,0 +1,33 @@
+/** Normalisation by the root mean square, with a weight for each column. */
+import { rmsNorm } from '../tensor/fused.ts'
+import { add } from '../tensor/ops.ts'
+import type { Runtime } from '../tensor/runtime.ts'
+import type { Tensor } from '../tensor/tensor.ts'
+import { takeWeight, type WeightSource } from './weights.ts'
+
+export interface RmsNormOptions {
+  eps: number
+  /** Added to the weight: Gemma stores its weights less 1. */
+  offset: number
+}
+
+export class RmsNorm {
+  readonly #weight: Tensor
+  readonly #options: RmsNormOptions
+
+  /** Reads `<path>.weight`, (size) f32. */
+  constructor(runtime: Runtime, source: WeightSource, path: string, size: number, options: RmsNormOptions) {
+    this.#weight = runtime.keep(runtime.fromFloat32(takeWeight(source, `${path}.weight`, [size])))
+    this.#options = options
+  }
+
+  /** x (…, size) → the same shape. */
+  apply(x: Tensor): Tensor {
+    const { eps, offset } = this.#options
+    return rmsNorm(x, offset === 0 ? this.#weight : add(this.#weight, offset), eps)
+  }
+
+  dispose(): void {
+    this.#weight.dispose()
+  }
+}
