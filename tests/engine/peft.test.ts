@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type LoraAdapter, loadAdapter, loraScale, saveAdapter } from '../../src/engine/io/peft.ts'
+import { type LoraAdapter, loraScale } from '../../src/engine/io/adapter.ts'
+import { loadAdapter, saveAdapter } from '../../src/engine/io/peft.ts'
 
 const fromPeft = fileURLToPath(new URL('../fixtures/peft-adapter', import.meta.url))
 const tensors = 'adapter_model.safetensors'

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { encodeSafetensors, openSafetensors } from '../../src/engine/io/safetensors.ts'
+import { encodeSafetensors, openSafetensors, tensorData } from '../../src/engine/io/safetensors.ts'
 import { ShadowError } from '../../src/lib/error.ts'
 
 let path: string
@@ -55,6 +55,19 @@ test('the bytes do not depend on the order of the map', () => {
     ),
   )
   expect(one.length % 4).toBe(0)
+})
+
+test('half precision and bfloat16 are written again as they were, in the order of the reference', () => {
+  // safetensors.torch.save of zeros: b F32 (3), aa F32 (1), a BF16 (2), c F16 (2)
+  const header =
+    '{"aa":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[3],"data_offsets":[4,16]},"a":{"dtype":"BF16","shape":[2],"data_offsets":[16,20]},"c":{"dtype":"F16","shape":[2],"data_offsets":[20,24]}}'
+  const padded = header.padEnd(Math.ceil(header.length / 8) * 8)
+  const content = withHeader(padded, 24)
+  content.set([1, 2, 3, 4, 5, 6, 7, 8], content.length - 8)
+  writeFileSync(path, content)
+  using file = openSafetensors(path)
+  const tensors = new Map([...file.tensors].map(([name, stored]) => [name, tensorData(stored)]))
+  expect(Buffer.from(encodeSafetensors(tensors)).equals(content)).toBe(true)
 })
 
 test('half precision and bfloat16 are read as float32, integers are refused when read', () => {

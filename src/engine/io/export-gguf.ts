@@ -7,7 +7,7 @@ import { fitsBlocks, type GgufTensorToWrite, type GgufWriteType, writeGguf } fro
 import type { GgufValue } from './gguf-file.ts'
 import { llamaTensorNames, permuteRows } from './llama-names.ts'
 import type { StoredTensor } from './stored-tensor.ts'
-import type { LoraModule } from './peft.ts'
+import type { LoraModule } from './adapter.ts'
 
 /** llama.cpp's `general.file_type`: what most tensors are. */
 const fileTypes = { F32: 0, F16: 1, Q8_0: 7 } as const

@@ -5,7 +5,7 @@ import { preTokenizers } from '../tokenizer/pre-tokenizers.ts'
 import type { ExportBase } from './export-base.ts'
 import { mergedTensors } from './export-merge.ts'
 import type { GgufTokenizer } from './gguf.ts'
-import type { LoraModule } from './peft.ts'
+import type { LoraModule } from './adapter.ts'
 import { type SafetensorsType, writeSafetensors } from './safetensors-write.ts'
 
 const torchNames = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const

@@ -1,7 +1,7 @@
 /** An adapter worked into its base: W + scale·B·A, with DoRA's row norms where there are any. */
 import { ShadowError } from '../../lib/error.ts'
 import type { StoredTensor } from './stored-tensor.ts'
-import type { LoraModule } from './peft.ts'
+import type { LoraModule } from './adapter.ts'
 
 /**
  * The weight of one merged layer, summed in float64 and rounded to float32 once.

@@ -6,7 +6,8 @@ import { openExportBase } from './export-base.ts'
 import { exportGguf, exportGgufLora } from './export-gguf.ts'
 import { exportHuggingFace } from './export-hf.ts'
 import { loadMlxAdapter, saveMlxAdapter } from './mlx-lm.ts'
-import { type LoraAdapter, loadAdapter, loraModules, saveAdapter } from './peft.ts'
+import { type LoraAdapter, loraModules } from './adapter.ts'
+import { loadAdapter, saveAdapter } from './peft.ts'
 
 /**
  * `peft` and `mlx-lm`: the adapter alone. `hf`, `gguf`: base and adapter as one model. `gguf-lora`: the adapter

@@ -7,17 +7,17 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { ShadowError } from '../../lib/error.ts'
 import { writeFileAtomically } from '../../lib/files.ts'
+import { type LoraAdapter, type LoraConfig, loraModules, pairProblem } from './adapter.ts'
 import { fileProblem } from './file-problem.ts'
 import { readJsonObject } from './json-file.ts'
-import { type LoraAdapter, loraModules } from './peft.ts'
-import { encodeSafetensors, openSafetensors, type TensorData } from './safetensors.ts'
+import { encodeSafetensors, openSafetensors, type TensorData, tensorData } from './safetensors.ts'
 
 const configFile = 'adapter_config.json'
 const damagedHint = 'The adapter is damaged or was not written by mlx-lm; fetch it again.'
 const tensorFile = 'adapters.safetensors'
 
 const mlxConfig = z.looseObject({
-  fine_tune_type: z.enum(['lora', 'dora']),
+  fine_tune_type: z.enum(['lora', 'dora']).default('lora'),
   lora_parameters: z.looseObject({
     rank: z.int().positive(),
     scale: z.number().positive(),
@@ -68,55 +68,35 @@ export async function saveMlxAdapter(folder: string, adapter: LoraAdapter): Prom
  * @throws ShadowError `not_found`, or `invalid_file` naming the file and the field
  */
 export function loadMlxAdapter(folder: string): LoraAdapter {
-  const config = readConfig(join(folder, configFile))
-  const { rank, scale, dropout } = config.lora_parameters
+  const mlx = readConfig(join(folder, configFile))
+  const { rank, scale, dropout } = mlx.lora_parameters
   const path = join(folder, tensorFile)
   using file = openSafetensors(path)
   const tensors = new Map<string, TensorData>()
+  const modules = new Set<string>()
   for (const [name, stored] of file.tensors) {
-    const parts = /^(.+)\.(lora_a|lora_b|m)$/.exec(name)
-    const [, module, part] = parts ?? []
+    const [, module, part] = /^(.+)\.(lora_a|lora_b|m)$/.exec(name) ?? []
     if (module === undefined || part === undefined)
       throw invalid(path, `tensor ${name}`, 'is neither lora_a, lora_b nor m')
-    if (part === 'm') {
-      tensors.set(`${module}.lora_magnitude_vector`, { shape: stored.shape, data: stored.read() })
-      continue
-    }
-    const rankAxis = part === 'lora_a' ? 1 : 0
-    if (stored.shape.length !== 2 || stored.shape[rankAxis] !== rank)
-      throw invalid(path, `tensor ${name}`, `is ${stored.shape.join('×')}, but the rank is ${rank}`)
-    const factor = part === 'lora_a' ? 'lora_A' : 'lora_B'
-    tensors.set(`${module}.${factor}.weight`, transposed({ shape: stored.shape, data: stored.read() }))
+    modules.add(module.split('.').at(-1) ?? module)
+    const tensor = tensorData(stored)
+    if (part === 'm') tensors.set(`${module}.lora_magnitude_vector`, tensor)
+    else if (stored.shape.length !== 2) throw invalid(path, `tensor ${name}`, 'is not a matrix')
+    else tensors.set(`${module}.lora_${part === 'lora_a' ? 'A' : 'B'}.weight`, transposed(tensor))
   }
-  for (const name of tensors.keys()) {
-    const module = name.replace(/\.lora_(A\.weight|B\.weight|magnitude_vector)$/, '')
-    for (const factor of ['A', 'B'])
-      if (!tensors.has(`${module}.lora_${factor}.weight`))
-        throw invalid(path, `tensor ${module}.lora_${factor.toLowerCase()}`, 'is missing')
+  const config: LoraConfig = {
+    peft_type: 'LORA',
+    r: rank,
+    lora_alpha: scale * rank,
+    lora_dropout: dropout,
+    use_rslora: false,
+    use_dora: mlx.fine_tune_type === 'dora',
+    target_modules: [...modules].toSorted(),
+    ...(typeof mlx.model === 'string' && { base_model_name_or_path: mlx.model }),
   }
-  if (tensors.size === 0) throw invalid(path, 'tensors', 'there are none')
-  return {
-    config: {
-      peft_type: 'LORA',
-      r: rank,
-      lora_alpha: scale * rank,
-      lora_dropout: dropout,
-      use_rslora: false,
-      use_dora: config.fine_tune_type === 'dora',
-      target_modules: [...new Set([...tensors.keys()].map(lastName))].toSorted(),
-      ...(typeof config.model === 'string' && { base_model_name_or_path: config.model }),
-    },
-    tensors,
-  }
-}
-
-function lastName(tensor: string): string {
-  return (
-    tensor
-      .replace(/\.lora_.*$/, '')
-      .split('.')
-      .at(-1) ?? tensor
-  )
+  const problem = pairProblem({ config, tensors })
+  if (problem !== undefined) throw invalid(path, 'tensors', problem)
+  return { config, tensors }
 }
 
 function readConfig(path: string): z.infer<typeof mlxConfig> {
@@ -127,13 +107,13 @@ function readConfig(path: string): z.infer<typeof mlxConfig> {
 }
 
 /** (rows, columns) → (columns, rows) */
-function transposed({ shape, data }: TensorData): TensorData {
+function transposed({ shape, data, ...rest }: TensorData): TensorData {
   const [rows = 0, columns = 0] = shape
   const out = new Float32Array(data.length)
   for (let row = 0; row < rows; row++)
     for (let column = 0; column < columns; column++)
       out[column * rows + row] = data[row * columns + column] ?? 0
-  return { shape: [columns, rows], data: out }
+  return { ...rest, shape: [columns, rows], data: out }
 }
 
 function invalid(path: string, field: string, problem: string): ShadowError {

@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { damagedFileHint } from './file-problem.ts'
 import { FileWindow } from './file-window.ts'
+import { encodeBF16, encodeF16, encodeF32 } from './ggml-encode.ts'
 import { decodeBF16, decodeF16, decodeF32 } from './ggml-types.ts'
 import { parseJsonObject } from './json-file.ts'
 import type { StoredTensor } from './stored-tensor.ts'
@@ -13,6 +14,15 @@ export interface TensorData {
   /** Row-major, outermost first. */
   readonly shape: readonly number[]
   readonly data: Float32Array
+  /** The type in the file that it came from, and that it is written in again. Default F32. */
+  readonly storedAs?: 'F16' | 'BF16'
+}
+
+/** A tensor read into memory, which remembers how it was stored. */
+export function tensorData(stored: StoredTensor): TensorData {
+  const { shape, storedAs } = stored
+  const data = stored.read()
+  return storedAs === 'F16' || storedAs === 'BF16' ? { shape, data, storedAs } : { shape, data }
 }
 
 export interface SafetensorsFile extends Disposable {
@@ -116,21 +126,30 @@ function readHeader(file: FileWindow): Pick<SafetensorsFile, 'tensors' | 'metada
   return { tensors, metadata }
 }
 
+/** The reference implementation writes tensors by rank of their type, then by name. */
+const types = {
+  F32: { rank: 2, bytes: 4, encode: encodeF32 },
+  BF16: { rank: 1, bytes: 2, encode: encodeBF16 },
+  F16: { rank: 0, bytes: 2, encode: encodeF16 },
+}
+
 /**
- * float32 tensors as a safetensors file. The bytes depend on names, shapes, values and metadata only, not
- * on the order of the map.
+ * Tensors as a safetensors file, each in the type that it was stored as. The bytes depend on names, shapes, types,
+ * values and metadata only, not on the order of the map.
  * @returns the file's bytes
  */
 export function encodeSafetensors(
   tensors: ReadonlyMap<string, TensorData>,
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array {
-  const sorted = [...tensors].toSorted(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+  const sorted = [...tensors]
+    .map(([name, { shape, data, storedAs: dtype = 'F32' as const }]) => ({ name, shape, data, dtype }))
+    .toSorted((a, b) => types[b.dtype].rank - types[a.dtype].rank || compareBytes(a.name, b.name))
   let position = 0
-  const entries: [string, unknown][] = sorted.map(([name, { shape, data }]) => {
+  const entries: [string, unknown][] = sorted.map(({ name, shape, data, dtype }) => {
     const start = position
-    position += data.byteLength
-    return [name, { dtype: 'F32', shape, data_offsets: [start, position] }]
+    position += data.length * types[dtype].bytes
+    return [name, { dtype, shape, data_offsets: [start, position] }]
   })
   const described = Object.keys(metadata).length > 0 ? [['__metadata__', metadata], ...entries] : entries
   const json = Buffer.from(JSON.stringify(Object.fromEntries(described)))
@@ -138,6 +157,9 @@ export function encodeSafetensors(
   const header = Buffer.alloc(8 + Math.ceil(json.length / 8) * 8, ' ')
   header.writeBigUInt64LE(BigInt(header.length - 8))
   json.copy(header, 8)
-  const parts = sorted.map(([, { data }]) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
-  return Buffer.concat([header, ...parts])
+  return Buffer.concat([header, ...sorted.map(({ data, dtype }) => types[dtype].encode(data))])
+}
+
+function compareBytes(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b))
 }
