@@ -1,18 +1,16 @@
 /** What a run and its training child tell each other over the process channel. */
 import { z } from 'zod'
-import { trainMetric } from '../src/contract/run.ts'
+import { evalMetric, trainMetric } from '../src/contract/run.ts'
 import { trainConfig } from '../src/contract/train-config.ts'
 
 export const trainJob = z.object({
   /** As the adapter's config names it. */
   baseModel: z.string(),
   modelPath: z.string(),
-  /** JSONL of DatasetRow. */
+  /** JSONL of TrainingRow. */
   datasetPath: z.string(),
-  /** Content hash of the dataset, part of the fingerprint that a checkpoint must carry to be resumed. */
-  datasetHash: z.string(),
   config: trainConfig,
-  /** Checkpoints live here until the training is done. */
+  /** Checkpoints and metrics live here until the training is done. */
   workFolder: z.string(),
   /** Receives the adapter in PEFT's format, and metrics.ndjson. */
   outputFolder: z.string(),
@@ -28,6 +26,7 @@ export type TrainCommand = z.infer<typeof trainCommand>
 
 export const trainEvent = z.discriminatedUnion('type', [
   z.object({ type: z.literal('step'), totalSteps: z.number(), metric: trainMetric }),
+  z.object({ type: z.literal('eval'), metric: evalMetric }),
   z.object({ type: z.literal('note'), text: z.string() }),
   z.object({ type: z.literal('done'), steps: z.number(), resumedFrom: z.number() }),
   z.object({ type: z.literal('stopped'), step: z.number() }),

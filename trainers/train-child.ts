@@ -2,7 +2,7 @@
 import { setPriority } from 'node:os'
 import { messageOf, ShadowError } from '../src/lib/error.ts'
 import { type TrainEvent, trainCommand } from './protocol.ts'
-import { train } from './train.ts'
+import { runJob } from './run-job.ts'
 
 /** Training gives way to whatever answers an agent. */
 const niceness = 10
@@ -19,8 +19,9 @@ process.on('message', (raw) => {
     return
   }
   setPriority(niceness)
-  train(command.job, {
+  runJob(command.job, {
     onStep: (metric, totalSteps) => tell({ type: 'step', totalSteps, metric }),
+    onEval: (metric) => tell({ type: 'eval', metric }),
     onNote: (text) => tell({ type: 'note', text }),
     shouldStop: () => stopping,
   }).then(

@@ -1,213 +1,191 @@
-/** The training loop: batches, passes, accumulated gradients, AdamW, checkpoints. */
-import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+/** A training as a function of model, rows and config: what the training child runs, and the library in process. */
 import { join } from 'node:path'
-import { datasetRow } from '../src/contract/dataset.ts'
-import type { TrainMetric } from '../src/contract/run.ts'
+import type { TrainingRow } from '../src/contract/dataset.ts'
+import type { EvalMetric, MetricRecord, TrainMetric } from '../src/contract/run.ts'
 import type { TrainConfig } from '../src/contract/train-config.ts'
-import {
-  AdamW,
-  type CausalLM,
-  clipScale,
-  GradientAccumulator,
-  LoraAdapter,
-  type LayoutName,
-  type LoraConfig,
-  loadModel,
-  lossAndGradients,
-  Runtime,
-  saveLora,
-  type TrainRow,
-} from '../src/engine/index.ts'
+import type { CausalLM, LoraAdapter, ModelText } from '../src/engine/index.ts'
 import { ShadowError } from '../src/lib/error.ts'
-import { readJsonLines, toJsonLines, writeFileAtomically } from '../src/lib/files.ts'
-import { BatchOrder, passesOf } from './batches.ts'
-import { CheckpointFolder } from './checkpoint.ts'
-import { chooseLayout } from './layout.ts'
-import type { TrainJob } from './protocol.ts'
+import { CheckpointFolder, checkpointAt } from './checkpoint.ts'
+import { checkSettings } from './check-settings.ts'
+import { splitForEvaluation } from './eval-split.ts'
+import { hashRows } from './fingerprint.ts'
+import { TrainingLoop } from './loop.ts'
+import { MetricLog } from './metric-log.ts'
+import type { NumberedRow } from './methods/method.ts'
 import { methods } from './registry.ts'
-import { learningRateAt, totalSteps } from './schedule.ts'
-import { siblingGroups } from './siblings.ts'
+
+export interface TrainInput {
+  model: CausalLM
+  text: ModelText
+  /** SHA-256 of the base model's files, part of what a checkpoint must agree with. */
+  baseHash: string
+  rows: readonly TrainingRow[]
+  /** Rows to evaluate on; without them config.eval_dataset says which of `rows` are held out. */
+  evalRows?: readonly TrainingRow[]
+  config: TrainConfig
+  /** Checkpoints and metrics.ndjson live here; a training that finds its own goes on from them. */
+  workFolder: string
+  /** Go on from a checkpoint although it belongs to another base, data or config. Default false. */
+  force?: boolean
+}
 
 export interface TrainHooks {
-  onStep(metric: TrainMetric, totalSteps: number): void
-  onNote(text: string): void
-  /** Asked after every step. */
-  shouldStop(): boolean
+  /** Every `logging_steps` optimizer steps. */
+  onStep?(metric: TrainMetric, totalSteps: number): void
+  onEval?(metric: EvalMetric): void
+  /** A sentence that a person should read: what was left out, what is not supported. */
+  onNote?(text: string): void
+  /** Asked after every step; the step under way is saved. */
+  shouldStop?(): boolean
 }
 
 export interface TrainOutcome {
+  /** Owned by the caller from here on. */
+  adapter: LoraAdapter
   steps: number
+  totalSteps: number
   /** The step of the checkpoint it went on from; 0 for a fresh start. */
   resumedFrom: number
-  stopped: boolean
+  state: 'finished' | 'stopped'
+  /** The step whose adapter this is, where it is not the last one's. */
+  bestStep: number | null
+  metrics: readonly MetricRecord[]
 }
 
 /**
- * Trains an adapter and writes it to `job.outputFolder/adapter`. Killed at any point it goes on from its
- * last checkpoint; the adapter's bytes are the same as without the kill.
- * @throws ShadowError training_diverged | out_of_memory | invalid_file
+ * Trains an adapter. Killed at any point it goes on from its last checkpoint, to the same bytes as without the kill.
+ * @throws ShadowError training_diverged | out_of_memory | invalid_config | invalid_request | invalid_file | store_failed
  */
-export async function train(job: TrainJob, hooks: TrainHooks): Promise<TrainOutcome> {
-  const { config } = job
-  const runtime = new Runtime()
-  const { model, ...text } = loadModel(runtime, job.modelPath)
-  const dataset = await readJsonLines(job.datasetPath, (value) => datasetRow.parse(value))
-  const { rows, notes } = methods[config.method].prepare(dataset, text, config)
-  for (const note of notes) hooks.onNote(note)
-  if (rows.length === 0) {
-    throw new ShadowError('invalid_config', 'No row of the dataset is short enough to train on.', {
-      hint: 'Raise train.max_length.',
-    })
-  }
-  const checkpoints = new CheckpointFolder(job.workFolder, fingerprintOf(job))
-  const loop = new TrainingLoop(runtime, model, config, rows, checkpoints, (text) => hooks.onNote(text))
-  const resumedFrom = loop.resume()
-  while (loop.step < loop.totalSteps) {
-    const metric = loop.advance()
-    hooks.onStep(metric, loop.totalSteps)
-    const last = loop.step === loop.totalSteps
-    const stopped = !last && hooks.shouldStop()
-    if (last || stopped || loop.step % config.save_steps === 0) loop.save()
-    if (stopped) return { steps: loop.step, resumedFrom, stopped: true }
+export async function train(input: TrainInput, hooks: TrainHooks = {}): Promise<TrainOutcome> {
+  const { model, config, workFolder } = input
+  const note = (text: string): void => hooks.onNote?.(text)
+  const { examples, evaluation } = prepare(input, note)
+  for (const text of checkSettings(config, { evaluates: evaluation.length > 0 })) note(text)
+  const checkpoints = new CheckpointFolder(
+    workFolder,
+    {
+      base: input.baseHash,
+      data: hashRows(input.rows),
+      evalData: input.evalRows === undefined ? null : hashRows(input.evalRows),
+      config,
+    },
+    { force: input.force ?? false },
+  )
+  using log = new MetricLog(join(workFolder, 'metrics.ndjson'))
+  using loop = new TrainingLoop({
+    model,
+    config,
+    learningRate: config.learning_rate ?? methods[config.method].learningRate,
+    examples,
+    evaluation,
+    checkpoints,
+    log,
+    onNote: note,
+  })
+  const resumedFrom = resume(loop, checkpoints, config, log)
+  if (resumedFrom > 0)
+    note(loop.finished ? `already complete at step ${loop.step}` : `goes on from step ${resumedFrom}`)
+  const outcome = (state: TrainOutcome['state'], bestStep: number | null): TrainOutcome => ({
+    adapter: loop.adapter,
+    steps: loop.step,
+    totalSteps: loop.totalSteps,
+    resumedFrom,
+    state,
+    bestStep,
+    metrics: [...log.records],
+  })
+  while (!loop.finished) {
+    const { metric, evaluation: evaluated } = advance(loop, config)
+    if (metric !== null) hooks.onStep?.(metric, loop.totalSteps)
+    if (evaluated !== null) hooks.onEval?.(evaluated)
+    if (!loop.finished && hooks.shouldStop?.() === true) {
+      loop.save()
+      return outcome('stopped', null)
+    }
     // Lets the parent's messages in.
     await new Promise((resolve) => setImmediate(resolve))
   }
-  await saveLora(join(job.outputFolder, 'adapter'), loop.adapter, job.baseModel)
-  await writeFileAtomically(join(job.outputFolder, 'metrics.ndjson'), toJsonLines(loop.metrics))
-  return { steps: loop.step, resumedFrom, stopped: false }
+  if (loop.stoppedEarly)
+    note(
+      `stopped early at step ${loop.step}: ${config.early_stopping_patience} evaluations without improvement`,
+    )
+  const best = config.load_best_model_at_end ? loop.best : null
+  if (best === null || best.step === loop.step) return outcome('finished', null)
+  loop.takeBest()
+  note(
+    `the adapter is that of step ${best.step}, whose evaluation loss ${best.eval_loss.toFixed(4)} was the lowest`,
+  )
+  return outcome('finished', best.step)
 }
 
-class TrainingLoop {
-  step = 0
-  readonly totalSteps: number
-  readonly metrics: TrainMetric[] = []
-  adapter: LoraAdapter
-  #optimizer: AdamW
-  readonly #runtime: Runtime
-  readonly #model: CausalLM
-  readonly #config: TrainConfig
-  readonly #rows: readonly TrainRow[]
-  readonly #order: BatchOrder
-  readonly #checkpoints: CheckpointFolder
-  readonly #gradients: GradientAccumulator
-  readonly #layout: LayoutName
-  #elapsedBefore = 0
-  #startedAt = performance.now()
-
-  constructor(
-    runtime: Runtime,
-    model: CausalLM,
-    config: TrainConfig,
-    rows: readonly TrainRow[],
-    checkpoints: CheckpointFolder,
-    onNote: (text: string) => void,
-  ) {
-    this.#runtime = runtime
-    this.#model = model
-    this.#config = config
-    this.#rows = rows
-    this.#checkpoints = checkpoints
-    this.totalSteps = totalSteps(config, rows.length)
-    const ids = rows.map((row) => row.ids)
-    // Under dropout nothing is shared, so nothing is gained by a step of siblings.
-    const groups =
-      config.lora_dropout > 0 ? ids.map((_, index) => [index]) : siblingGroups(ids, config.train_batch_size)
-    this.#order = new BatchOrder(groups, config.train_batch_size, config.seed)
-    this.#gradients = new GradientAccumulator(runtime)
-    this.adapter = LoraAdapter.create(model, loraConfigOf(config), config.seed)
-    this.#optimizer = this.#createOptimizer()
-    this.#layout = chooseLayout(model, this.adapter, this.#rowsOf(0), config.max_tokens_per_pass, onNote)
-  }
-
-  /** @returns the step gone on from; 0 where there is no checkpoint */
-  resume(): number {
-    const checkpoint = this.#checkpoints.load(this.adapter.parameterNames)
-    if (checkpoint === null) return 0
-    this.#optimizer.dispose()
-    this.adapter = LoraAdapter.fromTensors(this.#model, loraConfigOf(this.#config), checkpoint.parameters)
-    this.#optimizer = this.#createOptimizer()
-    this.#optimizer.importState(checkpoint.optimizer)
-    this.step = checkpoint.step
-    this.metrics.push(...checkpoint.metrics)
-    this.#elapsedBefore = checkpoint.metrics.at(-1)?.elapsed_s ?? 0
-    this.#startedAt = performance.now()
-    return checkpoint.step
-  }
-
-  /** One optimizer step. */
-  advance(): TrainMetric {
-    const started = performance.now()
-    const batch = this.#rowsOf(this.step)
-    let tokens = 0
-    let rowTokens = 0
-    const passes = passesOf(batch, this.#config.max_tokens_per_pass, this.#layout)
-    for (const [pass, rows] of passes.entries()) {
-      const dropoutSeed = this.#config.seed + this.step * 4096 + pass
-      const result = lossAndGradients(this.#model, this.adapter, rows, {
-        dropoutSeed,
-        layout: this.#layout,
-      })
-      // What was computed: a prefix that rows of the pass share counts once.
-      tokens += result.tokens
-      rowTokens += result.rowTokens
-      this.#gradients.add(result)
-    }
-    const loss = this.#gradients.meanLoss
-    const norm = this.#gradients.meanGradientNorm
-    const learningRate = learningRateAt(this.#config, this.step, this.totalSteps)
-    const scale = clipScale(norm, this.#config.max_grad_norm) / this.#gradients.weightSum
-    this.#optimizer.update(this.#gradients.gradients, learningRate, scale)
-    this.#gradients.reset()
-    this.step += 1
-
-    const now = performance.now()
-    const metric: TrainMetric = {
-      step: this.step,
-      epoch: (this.step * this.#config.train_batch_size) / this.#rows.length,
-      loss,
-      learning_rate: learningRate,
-      grad_norm: norm,
-      target_tokens: batch.reduce(
-        (sum, row) => sum + row.targetWeights.filter((weight) => weight > 0).length,
-        0,
-      ),
-      tokens,
-      unique_token_ratio: tokens / rowTokens,
-      tokens_per_second: (1000 * tokens) / (now - started),
-      elapsed_s: this.#elapsedBefore + (now - this.#startedAt) / 1000,
-      peak_memory_bytes: process.resourceUsage().maxRSS * 1024,
-    }
-    this.metrics.push(metric)
-    return metric
-  }
-
-  save(): void {
-    this.#checkpoints.save({
-      step: this.step,
-      metrics: this.metrics,
-      adapter: this.adapter,
-      optimizer: this.#optimizer.exportState(),
+function prepare(input: TrainInput, note: (text: string) => void) {
+  const { model, text, config, rows, evalRows } = input
+  const maxLength = Math.min(config.max_length, model.contextLength)
+  if (maxLength < config.max_length)
+    note(
+      `max_length ${config.max_length} is more than the model's context; ${maxLength} tokens count instead`,
+    )
+  const numbered = (all: readonly TrainingRow[]): NumberedRow[] =>
+    all.map((row, index) => ({ row, line: index + 1 }))
+  const split =
+    evalRows === undefined
+      ? splitForEvaluation(numbered(rows), config)
+      : { train: numbered(rows), evaluation: numbered(evalRows) }
+  const method = methods[config.method]
+  const training = method.prepare(split.train, text, config, maxLength)
+  for (const sentence of training.notes) note(sentence)
+  if (training.examples.length === 0) {
+    throw new ShadowError('invalid_config', 'No row of the dataset can be trained on.', {
+      hint: 'Raise train.max_length, or give rows that hold something to learn.',
     })
   }
-
-  #rowsOf(step: number): TrainRow[] {
-    return this.#order.rowsOf(step).flatMap((index) => this.#rows[index] ?? [])
-  }
-
-  #createOptimizer(): AdamW {
-    return new AdamW(this.#runtime, this.adapter.parameters, { weightDecay: this.#config.weight_decay })
-  }
+  const held = method.prepare(split.evaluation, text, config, maxLength)
+  for (const sentence of held.notes) note(`evaluation: ${sentence}`)
+  const evaluation = held.examples.flat()
+  if (evaluation.length === 0 && (evalRows !== undefined || config.eval_dataset !== null))
+    note('no row is left to evaluate on; there is no evaluation')
+  return { examples: training.examples, evaluation }
 }
 
-function loraConfigOf(config: TrainConfig): LoraConfig {
-  const { lora_r: r, lora_alpha, lora_dropout, target_modules } = config
-  return { r, lora_alpha, lora_dropout, target_modules }
+/** @returns the step gone on from; 0 for a fresh start */
+function resume(
+  loop: TrainingLoop,
+  checkpoints: CheckpointFolder,
+  config: TrainConfig,
+  log: MetricLog,
+): number {
+  const own = checkpoints.newest(loop.parameterNames)
+  if (own !== null) {
+    loop.resume(own)
+    return own.state.step
+  }
+  log.keep(0)
+  if (config.resume_from_checkpoint === null) return 0
+  const folder = checkpointAt(config.resume_from_checkpoint)
+  if (folder === null) {
+    throw new ShadowError('not_found', `There is no checkpoint in ${config.resume_from_checkpoint}.`, {
+      hint: 'resume_from_checkpoint names a step-<n> folder, or a folder that holds some.',
+    })
+  }
+  const checkpoint = checkpoints.load(folder, loop.parameterNames)
+  loop.resume(checkpoint)
+  return checkpoint.state.step
 }
 
-function fingerprintOf(job: TrainJob): string {
-  const base = createHash('sha256').update(readFileSync(job.modelPath)).digest('hex')
-  return createHash('sha256')
-    .update(JSON.stringify([base, job.datasetHash, job.config]))
-    .digest('hex')
+/** One step; an error says which one, and what is left to go on from. */
+function advance(loop: TrainingLoop, config: TrainConfig): ReturnType<TrainingLoop['advance']> {
+  try {
+    return loop.advance()
+  } catch (thrown) {
+    if (!(thrown instanceof ShadowError)) throw thrown
+    const kept = loop.savedStep === 0 ? '' : ` The checkpoint of step ${loop.savedStep} is kept.`
+    const where = `Step ${loop.step + 1}: ${thrown.message}${kept}`
+    if (thrown.code === 'training_diverged')
+      throw new ShadowError(thrown.code, where, { hint: thrown.hint ?? '', cause: thrown })
+    if (thrown.code !== 'out_of_memory') throw thrown
+    throw new ShadowError(thrown.code, where, {
+      hint: `Lower max_tokens_per_pass (now ${config.max_tokens_per_pass}), then max_length (now ${config.max_length}) or lora_r (now ${config.lora_r}).`,
+      cause: thrown,
+    })
+  }
 }

@@ -120,7 +120,8 @@ export class Workplace {
       // A line of the desk is far shorter; an untrained model would ramble on to any limit.
       'serve.maxTokens=48',
       // Some 340 rows are few: smaller steps make more of them.
-      'train.train_batch_size=8',
+      'train.per_device_train_batch_size=8',
+      'train.warmup_ratio=0.05',
       ...(steps === null ? [] : [`train.max_steps=${steps}`]),
     ]
     return this.shadow(['tasks', 'set', taskName, ...settings])

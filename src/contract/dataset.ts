@@ -12,6 +12,13 @@ export const datasetRow = z.object({
 })
 export type DatasetRow = z.infer<typeof datasetRow>
 
+/** A document to learn every token of. */
+export const textRow = z.strictObject({ text: z.string() })
+
+/** What a training learns from: conversations, or raw text. */
+export const trainingRow = z.union([datasetRow, textRow])
+export type TrainingRow = z.infer<typeof trainingRow>
+
 /** A held-out call to be answered by each contender. */
 export const heldOutRow = z.object({
   promptNode: z.string(),

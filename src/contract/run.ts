@@ -15,25 +15,43 @@ export const stageName = z.enum([
 ])
 export type StageName = z.infer<typeof stageName>
 
-/** One optimizer step, as a line of metrics.ndjson. */
-export const trainMetric = z.object({
+/** The optimizer steps since the last record, as a line of metrics.ndjson. */
+export const trainMetric = z.strictObject({
+  /** Optimizer steps done. */
   step: z.number().int(),
   epoch: z.number(),
-  /** Mean NLL in nats over the step's target tokens. */
+  /** Mean NLL in nats over the steps' target tokens. */
   loss: z.number(),
-  learning_rate: z.number(),
+  /** Learning rate of the last of the steps. */
+  lr: z.number(),
+  /** Of the last of the steps, before clipping. */
   grad_norm: z.number(),
   /** Tokens that carried loss. */
   target_tokens: z.number().int(),
-  /** Tokens that were computed, padding left out. */
+  /** Tokens computed since the training began: a prefix that rows of a pass share counts once; nothing is padded. */
   tokens: z.number().int(),
-  /** Tokens that were computed, over those of the step's rows: below 1 where rows share prefixes. */
+  tokens_per_s: z.number(),
+  /** Tokens computed, as a share of the tokens of all rows. */
   unique_token_ratio: z.number(),
-  tokens_per_second: z.number(),
+  /** Time spent training, without the pauses between a stop and its resumption. */
   elapsed_s: z.number(),
-  peak_memory_bytes: z.number(),
+  /** The training process's peak resident memory, in 10⁹ bytes. */
+  peak_mem_gb: z.number(),
 })
 export type TrainMetric = z.infer<typeof trainMetric>
+
+/** An evaluation, as a line of metrics.ndjson. */
+export const evalMetric = z.strictObject({
+  step: z.number().int(),
+  epoch: z.number(),
+  /** Mean NLL in nats over the target tokens of the held-out rows. */
+  eval_loss: z.number(),
+  elapsed_s: z.number(),
+})
+export type EvalMetric = z.infer<typeof evalMetric>
+
+export const metricRecord = z.union([trainMetric, evalMetric])
+export type MetricRecord = z.infer<typeof metricRecord>
 
 export const runState = z.enum(['running', 'succeeded', 'failed', 'stopped'])
 export type RunState = z.infer<typeof runState>

@@ -1,7 +1,7 @@
 /** Writing files so that a reader sees the whole of them or nothing. */
 import { createHash, randomBytes } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { mkdir, open, readdir, readFile, rename } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rename, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
 /** Creates a folder that only its owner may enter. */
@@ -48,6 +48,11 @@ export async function hashFolder(path: string): Promise<string> {
   const names = (await readdir(path)).toSorted()
   for (const name of names) hash.update(`${name}\0${await hashFile(join(path, name))}\n`)
   return hash.digest('hex')
+}
+
+/** SHA-256 of a file, or over the files of a folder, hex. */
+export async function hashFileOrFolder(path: string): Promise<string> {
+  return (await stat(path)).isDirectory() ? await hashFolder(path) : await hashFile(path)
 }
 
 /** One JSON value a line. */

@@ -1,5 +1,6 @@
 /** `shadow tasks set X key=value`: dotted keys into the one schema of a task. */
 import { type TaskConfig, taskConfig } from '../contract/task.ts'
+import { withoutAlias } from '../contract/train-config.ts'
 import { ShadowError } from '../lib/error.ts'
 
 /**
@@ -19,7 +20,8 @@ export function applySettings(config: TaskConfig, settings: readonly string[]): 
     const path = setting.slice(0, equals).split('.')
     if (path.includes('__proto__'))
       throw new ShadowError('invalid_config', `There is no setting ${path.join('.')}.`)
-    assign(changed, path, parseValue(setting.slice(equals + 1)))
+    for (const [key, value] of settingsOf(path, parseValue(setting.slice(equals + 1))))
+      assign(changed, key, value)
   }
   const parsed = taskConfig.safeParse(changed)
   if (parsed.success) return parsed.data
@@ -30,6 +32,13 @@ export function applySettings(config: TaskConfig, settings: readonly string[]): 
     hint: 'See `shadow tasks X` for the keys and their present values.',
     cause: parsed.error,
   })
+}
+
+/** A setting of the training may come under another of its names. */
+function settingsOf(path: readonly string[], value: unknown): [string[], unknown][] {
+  const [group, name, ...rest] = path
+  if (group !== 'train' || name === undefined || rest.length > 0) return [[[...path], value]]
+  return Object.entries(withoutAlias(name, value)).map(([key, own]) => [['train', key], own])
 }
 
 function assign(target: Record<string, unknown>, path: readonly string[], value: unknown): void {

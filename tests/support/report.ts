@@ -68,14 +68,14 @@ export async function sampleReport(options: SampleOptions = {}): Promise<RunRepo
         3.2 * Math.exp(-index / 30) +
         0.05 +
         0.12 * Math.abs(Math.sin(index * 12.9898)) * Math.exp(-index / 120),
-      learning_rate: 1e-3,
+      lr: 1e-3,
       grad_norm: 1,
       target_tokens: 210,
-      tokens: 1850,
-      unique_token_ratio: 0.9,
-      tokens_per_second: 620,
+      tokens: 1850 * (index + 1),
+      unique_token_ratio: 0.4,
+      tokens_per_s: 620,
       elapsed_s: 3 * (index + 1),
-      peak_memory_bytes: 1.4 * 2 ** 30,
+      peak_mem_gb: (1.4 * 2 ** 30) / 1e9,
     })),
     stages: [
       {

@@ -67,6 +67,7 @@ export function tinySettings(modelPath: string): string[] {
     'train.learning_rate=0.01',
     'train.max_steps=24',
     'train.save_steps=4',
-    'train.train_batch_size=8',
+    'train.per_device_train_batch_size=8',
+    'train.warmup_ratio=0.05',
   ]
 }

@@ -45,7 +45,10 @@ describe('reasoning that the template strips from later turns', () => {
   })
 
   it('hangs as a side leaf beside the trunk, each turn with its weight', () => {
-    const { rows } = sft.prepare([row], { tokenizer, chatTemplate }, trainConfig.parse({}))
+    const numbered = [{ row, line: 1 }]
+    const { examples } = sft.prepare(numbered, { tokenizer, chatTemplate }, trainConfig.parse({}), 1024)
+    expect(examples).toHaveLength(1)
+    const rows = examples.flat()
     const learned = rows.map(({ ids, targetWeights }) =>
       [0.5, 1, 2].map((weight) =>
         tokenizer.decode(Int32Array.from([...ids].filter((_, t) => targetWeights[t] === weight))),

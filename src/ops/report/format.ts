@@ -95,11 +95,10 @@ export function describeTraining({ metrics }: RunReport): string | null {
   const last = metrics.at(-1)
   if (first === undefined || last === undefined) return null
   const targets = metrics.reduce((sum, metric) => sum + metric.target_tokens, 0)
-  const tokens = metrics.reduce((sum, metric) => sum + metric.tokens, 0)
-  const peak = Math.max(0, ...metrics.slice(-1000).map((metric) => metric.peak_memory_bytes))
+  const peak = 1e9 * Math.max(0, ...metrics.slice(-1000).map((metric) => metric.peak_mem_gb))
   return (
     `Loss from ${first.loss.toFixed(3)} to ${last.loss.toFixed(3)} nats per target token over ` +
-    `${formatNumber(metrics.length)} steps (${last.epoch.toFixed(2)} epochs): ${formatNumber(targets)} target tokens ` +
-    `of ${formatNumber(tokens)} computed, ${formatDuration(1000 * last.elapsed_s)}, ${formatBytes(peak)} at the peak.`
+    `${formatNumber(last.step)} steps (${last.epoch.toFixed(2)} epochs): ${formatNumber(targets)} target tokens ` +
+    `of ${formatNumber(last.tokens)} computed, ${formatDuration(1000 * last.elapsed_s)}, ${formatBytes(peak)} at the peak.`
   )
 }

@@ -1,8 +1,7 @@
 /** Gathers what the stages found into the report's data. */
 import { join } from 'node:path'
 import type { GateDecision } from '../../contract/evaluation.ts'
-import { trainMetric } from '../../contract/run.ts'
-import { readJsonLines } from '../../lib/files.ts'
+import { isTrainMetric, readMetricRecords } from '../../../trainers/metric-log.ts'
 import type { RunReport } from '../report/report.ts'
 import type { Collected } from './collect.ts'
 import type { DatasetOutput } from './dataset.ts'
@@ -30,9 +29,7 @@ export async function assembleReport(
 ): Promise<RunReport> {
   const { config, name } = context.task
   const { rows, evaluation } = await readEvaluated(stages.evaluated)
-  const metrics = await readJsonLines(join(stages.trained.folder, 'metrics.ndjson'), (value) =>
-    trainMetric.parse(value),
-  )
+  const metrics = readMetricRecords(join(stages.trained.folder, 'metrics.ndjson')).filter(isTrainMetric)
   return {
     task: name,
     version,

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { estimateJudging } from '../../../judge/judge-groups.ts'
 import { splitSessions } from '../../../judge/split.ts'
-import { totalSteps } from '../../../trainers/schedule.ts'
+import { rowsPerStep, totalSteps } from '../../../trainers/schedule.ts'
 import { untrainableReason } from '../../contract/call.ts'
 import type { Workspace } from '../workspace.ts'
 import { countTokens } from './collect.ts'
@@ -56,7 +56,7 @@ export async function planRun(workspace: Workspace, name: string, signal: AbortS
   const trainRows = Math.min(trajectories.length, usable.length)
   const epochTokens = countTokens(training, context.countTokens).uniqueTokens
   const trainSteps = totalSteps(config.train, Math.max(1, trainRows))
-  const epochs = (trainSteps * config.train.train_batch_size) / Math.max(1, trainRows)
+  const epochs = (trainSteps * rowsPerStep(config.train)) / Math.max(1, trainRows)
   const trainTokens = Math.round(epochTokens * epochs)
   const speed = await lastSpeed(workspace, name)
   const tokensPerSecond = speed ?? assumedTokensPerSecond

@@ -56,7 +56,7 @@ const stageRevision: Record<StageName, number> = {
   group: 1,
   judge: 1,
   dataset: 1,
-  train: 1,
+  train: 2,
   evaluate: 1,
   gate: 1,
   promote: 1,

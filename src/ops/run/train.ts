@@ -1,8 +1,8 @@
 /** Train: an adapter from the dataset's rows, in a child process, resumed where a killed run had saved. */
 import { join } from 'node:path'
 import { z } from 'zod'
-import { trainMetric } from '../../contract/run.ts'
-import { hashFolder, readJsonLines } from '../../lib/files.ts'
+import { isTrainMetric, readMetricRecords } from '../../../trainers/metric-log.ts'
+import { hashFolder } from '../../lib/files.ts'
 import { hashBaseModel } from '../base-hash.ts'
 import { findBaseModel } from '../models.ts'
 import { runTraining } from '../training-process.ts'
@@ -44,7 +44,6 @@ export async function train(
           baseModel: config.baseModel,
           modelPath,
           datasetPath: join(dataset.folder, 'train.jsonl'),
-          datasetHash: dataset.output.trainHash,
           config: config.train,
           workFolder: work,
           outputFolder: output,
@@ -52,22 +51,22 @@ export async function train(
         (event) => {
           if (event.type === 'note') notes.push(event.text)
           if (event.type !== 'step') return
-          const { step, loss, tokens_per_second } = event.metric
-          const speed = `loss ${loss.toFixed(4)}, ${Math.round(tokens_per_second)} tokens/s`
+          const { step, loss, tokens_per_s } = event.metric
+          const speed = `loss ${loss.toFixed(4)}, ${Math.round(tokens_per_s)} tokens/s`
           progress.update(step, event.totalSteps, speed)
         },
         context.signal,
       )
       // Read back rather than listened to: a resumed training reports its later steps only.
-      const metrics = await readJsonLines(join(output, 'metrics.ndjson'), (value) => trainMetric.parse(value))
-      const speeds = metrics.map((metric) => metric.tokens_per_second).toSorted((a, b) => a - b)
+      const metrics = readMetricRecords(join(output, 'metrics.ndjson')).filter(isTrainMetric)
+      const speeds = metrics.map((metric) => metric.tokens_per_s).toSorted((a, b) => a - b)
       return {
         adapterHash: await hashFolder(join(output, 'adapter')),
         steps,
         firstLoss: metrics[0]?.loss ?? Number.NaN,
         lastLoss: metrics.at(-1)?.loss ?? Number.NaN,
         tokensPerSecond: Math.round(speeds[Math.floor(speeds.length / 2)] ?? 0),
-        peakMemoryBytes: Math.max(...metrics.map((metric) => metric.peak_memory_bytes)),
+        peakMemoryBytes: 1e9 * Math.max(...metrics.map((metric) => metric.peak_mem_gb)),
         notes,
       }
     },

@@ -1,0 +1,132 @@
+import { readdirSync } from 'node:fs'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type TrainConfig, trainConfig, trainConfigFields } from '../../src/contract/train-config.ts'
+import { taskConfig } from '../../src/contract/task.ts'
+import { ShadowError } from '../../src/lib/error.ts'
+import { applySettings } from '../../src/ops/task-settings.ts'
+import { methods } from '../../trainers/registry.ts'
+import { texts, timeless, type TinyTraining, tinyTraining } from './tiny-training.ts'
+
+/** For every setting another value than in `beside`, and what has to be set for it to matter. */
+const changes: Record<keyof TrainConfig, { to: unknown; beside?: Record<string, unknown> }> = {
+  method: { to: 'cpt' },
+  max_length: { to: 8 },
+  packing: { to: true },
+  loss_on: { to: 'final' },
+  lora_r: { to: 4 },
+  lora_alpha: { to: 8 },
+  lora_dropout: { to: 0.3 },
+  target_modules: { to: 'mlp' },
+  learning_rate: { to: 0.02 },
+  lr_scheduler_type: { to: 'cosine', beside: { warmup_steps: 0 } },
+  warmup_steps: { to: 0 },
+  warmup_ratio: { to: 0.5 },
+  optim: { to: 'sgd' },
+  adam_beta1: { to: 0.5 },
+  adam_beta2: { to: 0.9 },
+  adam_epsilon: { to: 1e-3 },
+  weight_decay: { to: 0.5 },
+  max_grad_norm: { to: 0.001, beside: { adam_epsilon: 0.01 } },
+  per_device_train_batch_size: { to: 3 },
+  gradient_accumulation_steps: { to: 2 },
+  max_tokens_per_pass: { to: 16 },
+  num_train_epochs: { to: 2, beside: { max_steps: null } },
+  max_steps: { to: 3 },
+  seed: { to: 1 },
+  logging_steps: { to: 2 },
+  eval_dataset: { to: '34%' },
+  eval_steps: { to: 2, beside: { eval_dataset: 'auto' } },
+  load_best_model_at_end: { to: true, beside: { eval_dataset: 'auto', learning_rate: 1, warmup_steps: 2 } },
+  early_stopping_patience: { to: 1, beside: { eval_dataset: 'auto', learning_rate: 1, warmup_steps: 2 } },
+  early_stopping_threshold: { to: 10, beside: { eval_dataset: 'auto', early_stopping_patience: 1 } },
+  save_steps: { to: 2, beside: { save_total_limit: null } },
+  save_total_limit: { to: 2, beside: { save_steps: 1 } },
+  resume_from_checkpoint: { to: 'no-such-folder' },
+  report_to: { to: ['wandb'] },
+}
+
+describe('settings of a training', () => {
+  let tiny: TinyTraining
+  beforeAll(() => {
+    tiny = tinyTraining()
+  })
+  afterAll(() => tiny[Symbol.dispose]())
+
+  async function observe(settings: Record<string, unknown>): Promise<Record<string, unknown>> {
+    try {
+      const { hash, metrics, notes, workFolder } = await tiny.run(settings)
+      return { hash, metrics: timeless(metrics), notes, files: readdirSync(workFolder).toSorted() }
+    } catch (error) {
+      return { refused: error instanceof ShadowError ? error.message : String(error) }
+    }
+  }
+
+  it('are each honoured, refused or said', { timeout: 60_000 }, async () => {
+    expect(Object.keys(changes).toSorted()).toEqual(Object.keys(trainConfigFields.shape).toSorted())
+    const silent: string[] = []
+    const plain = await observe({})
+    for (const [name, { to, beside = {} }] of Object.entries(changes)) {
+      const before = Object.keys(beside).length === 0 ? plain : await observe(beside)
+      const after = await observe({ ...beside, [name]: to })
+      if (JSON.stringify(before) === JSON.stringify(after)) silent.push(name)
+      expect(before, name).toHaveProperty('hash')
+    }
+    expect(silent).toEqual([])
+  })
+
+  it('that do nothing in a training are said by name', async () => {
+    const idle: Record<string, unknown> = {
+      report_to: ['wandb', 'tensorboard'],
+      eval_steps: 3,
+      early_stopping_threshold: 0.1,
+      warmup_steps: 2,
+      warmup_ratio: 0.5,
+      num_train_epochs: 2,
+    }
+    const { notes } = await tiny.run(idle)
+    for (const name of [
+      'report_to',
+      'eval_steps',
+      'early_stopping_threshold',
+      'warmup_steps',
+      'num_train_epochs',
+    ])
+      expect(notes).toContainEqual(expect.stringMatching(new RegExp(`^${name} has no effect: `)))
+    const onText = await tiny.run({ method: 'cpt', loss_on: 'all' }, { rows: texts(4) })
+    expect(onText.notes).toContainEqual('loss_on has no effect: cpt learns every token')
+    expect((await tiny.run({ max_length: 512 })).notes).toEqual([])
+    await expect(tiny.run({ early_stopping_patience: 2 })).rejects.toThrow('needs an evaluation')
+    await expect(tiny.run({ load_best_model_at_end: true })).rejects.toThrow('needs an evaluation')
+  })
+
+  it('come under their other names too, and contradictions are refused', () => {
+    expect(trainConfig.parse({ max_seq_length: 64 }).max_length).toBe(64)
+    expect(trainConfig.parse({ train_on_completions: true }).loss_on).toBe('final')
+    expect(trainConfig.parse({ assistant_only_loss: false }).loss_on).toBe('all')
+    expect(trainConfig.safeParse({ max_seq_length: 64, max_length: 32 }).error?.issues[0]?.path).toEqual([
+      'max_length',
+    ])
+    expect(trainConfig.safeParse({ lora_rank: 8 }).success).toBe(false)
+    const settings = applySettings(taskConfig.parse({}), [
+      'train.max_seq_length=64',
+      'train.completion_only_loss=true',
+    ])
+    expect(settings.train).toMatchObject({ max_length: 64, loss_on: 'final' })
+  })
+
+  it('have the learning rate of their method where none is set', async () => {
+    const { metrics } = await tiny.run({
+      learning_rate: null,
+      warmup_steps: 0,
+      lr_scheduler_type: 'constant',
+    })
+    expect(metrics[0]).toMatchObject({ lr: methods.sft.learningRate })
+  })
+
+  it('take an evaluation part as auto, a percentage or a share', () => {
+    for (const eval_dataset of ['auto', '15%', 0.15, null])
+      expect(trainConfig.parse({ eval_dataset }).eval_dataset).toBe(eval_dataset)
+    for (const eval_dataset of ['abc', 1.5, 0, 1, '0%', '100%', '15', -0.1])
+      expect(trainConfig.safeParse({ eval_dataset }).success, String(eval_dataset)).toBe(false)
+  })
+})
