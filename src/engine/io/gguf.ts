@@ -2,6 +2,7 @@
  * Models in GGUF files: settings, tensors and tokenizer of a Llama-family model in Hugging Face's names
  * and layout. How to add a family: a name table like llama-names.ts and a case in `readConfig`.
  */
+import { builtFrom } from './file-problem.ts'
 import { FileWindow } from './file-window.ts'
 import { type GgufHeader, type GgufTensor, type GgufValue, readGgufHeader } from './gguf-file.ts'
 import { readableTypes } from './ggml-types.ts'
@@ -56,7 +57,7 @@ export function loadGguf(path: string): GgufModel {
         'llama.block_count',
         `${config.num_hidden_layers} layers cannot come from ${header.tensors.size} tensors`,
       )
-    const architecture = architectureOf(config)
+    const architecture = builtFrom(path, 'settings', () => architectureOf(config))
     return {
       path,
       config,
