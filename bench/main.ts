@@ -16,6 +16,7 @@ const benchmarks: Record<string, () => Promise<{ run: (args: readonly string[]) 
   demo: () => import('./demo.ts'),
   banking77: () => import('./banking77.ts'),
   run: () => import('./run-kill.ts'),
+  parity: () => import('./parity.ts'),
   fuzz: () => import('./fuzz.ts'),
 }
 
