@@ -3,6 +3,7 @@ import { ShadowError } from '../lib/error.ts'
 import { LoraAdapter } from './adapters/lora.ts'
 import { builtFrom } from './io/file-problem.ts'
 import { loadGguf } from './io/gguf.ts'
+import { storedWeights } from './io/stored-tensor.ts'
 import { loadAdapter, saveAdapter } from './io/peft.ts'
 import type { CausalLM } from './models/causal-lm.ts'
 import { createModel } from './models/registry.ts'
@@ -43,13 +44,7 @@ export function loadText(path: string): ModelText {
 export function loadModel(runtime: Runtime, path: string): ModelText & { readonly model: CausalLM } {
   const text = loadText(path)
   using file = loadGguf(path)
-  const model = createModel(runtime, file.config, {
-    has: (name) => file.tensors.has(name),
-    get: (name) => {
-      const tensor = file.tensors.get(name)
-      return tensor === undefined ? undefined : { shape: tensor.shape, data: tensor.read() }
-    },
-  })
+  const model = createModel(runtime, file.config, storedWeights(file.tensors))
   return { ...text, model }
 }
 

@@ -1,3 +1,5 @@
+import type { WeightSource } from '../nn/weights.ts'
+
 /** A tensor in a file, decoded when it is asked for. */
 export interface StoredTensor {
   /** Row-major, outermost first. */
@@ -6,4 +8,15 @@ export interface StoredTensor {
   readonly storedAs: string
   /** Reads and decodes the tensor; each call reads again, so that one tensor is in memory at a time. */
   read(): Float32Array<ArrayBuffer>
+}
+
+/** The tensors of a file as a model's weights, each decoded when the model takes it. */
+export function storedWeights(tensors: ReadonlyMap<string, StoredTensor>): WeightSource {
+  return {
+    has: (name) => tensors.has(name),
+    get(name) {
+      const tensor = tensors.get(name)
+      return tensor === undefined ? undefined : { shape: tensor.shape, data: tensor.read() }
+    },
+  }
 }

@@ -45,7 +45,7 @@ export const decoderFields = {
   vocab_size: count,
   hidden_size: count,
   intermediate_size: count,
-  num_hidden_layers: count,
+  num_hidden_layers: count.max(10_000),
   num_attention_heads: count,
   /** Default: num_attention_heads. */
   num_key_value_heads: optional(count),
