@@ -3,7 +3,7 @@ import {
   type CausalLM,
   type LayoutName,
   layoutDeviation,
-  type LoraAdapter,
+  type Adapter,
   type TrainRow,
 } from '../src/engine/index.ts'
 
@@ -18,12 +18,12 @@ const largestDeviation = 1e-4
  */
 export function chooseLayout(
   model: CausalLM,
-  adapter: LoraAdapter,
+  adapter: Adapter,
   rows: readonly TrainRow[],
   maxTokens: number,
   onNote: (text: string) => void,
 ): LayoutName {
-  const { lora_dropout: dropout } = adapter.config
+  const { dropout } = adapter
   if (dropout > 0) {
     onNote(
       `lora_dropout is ${dropout}, which draws for each row: prefixes that rows share are computed for each`,

@@ -74,7 +74,7 @@ export class TrainingLoop implements Disposable {
     this.#layout = chooseLayout(model, this.adapter, first, config.max_tokens_per_pass, parts.onNote)
   }
 
-  get parameterNames(): string[] {
+  get parameterNames(): readonly string[] {
     return this.adapter.parameterNames
   }
 

@@ -1,14 +1,17 @@
 /**
  * The engine's public face. Importing it loads no native code; `new Runtime()` does.
  */
-export { LoraAdapter, type LoraConfig, type TargetModules, targetModuleNames } from './adapters/lora.ts'
+export type { Adapter } from './adapters/adapter.ts'
+export { LoraAdapter } from './adapters/lora.ts'
+export type { LoraConfig, TargetModules } from './adapters/lora-config.ts'
 export { type CausalLM, pack, type PackedTokens } from './models/causal-lm.ts'
 export { LlamaForCausalLM, type LlamaConfig } from './models/llama.ts'
 export { encodeSafetensors, openSafetensors, type TensorData } from './io/safetensors.ts'
 export { layoutDeviation } from './layout-deviation.ts'
 export { loadLora, loadModel, loadText, type ModelText, saveLora } from './model-files.ts'
 export { createModel, modelTypes } from './models/registry.ts'
-export type { LinearSpec, LoraView } from './nn/projections.ts'
+export type { AdapterView } from './nn/adapter-view.ts'
+export type { LinearSpec } from './nn/projections.ts'
 export type { Weight, WeightSource } from './nn/weights.ts'
 export { clipScale, GradientAccumulator, globalNorm, type MicroBatchResult } from './optim/accumulator.ts'
 export { AdamW, type AdamWOptions, type AdamWState } from './optim/adamw.ts'

@@ -1,5 +1,5 @@
 /** How far the tree is from the packed batch, for a model whose family may not have been tried with it. */
-import type { LoraAdapter } from './adapters/lora.ts'
+import type { Adapter } from './adapters/adapter.ts'
 import type { CausalLM } from './models/causal-lm.ts'
 import { lossAndGradients, type TrainRow } from './train-step.ts'
 
@@ -8,7 +8,7 @@ import { lossAndGradients, type TrainRow } from './train-step.ts'
  * gradient over all parameters (Euclidean norm). About 1e-6 where the family's attention, positions and rotary
  * embedding follow the tree. Not defined under dropout.
  */
-export function layoutDeviation(model: CausalLM, adapter: LoraAdapter, rows: readonly TrainRow[]): number {
+export function layoutDeviation(model: CausalLM, adapter: Adapter, rows: readonly TrainRow[]): number {
   return model.runtime.tidy(() => {
     const tree = lossAndGradients(model, adapter, rows, { layout: 'tree' })
     const packed = lossAndGradients(model, adapter, rows, { layout: 'packed' })

@@ -51,16 +51,14 @@ export function loadModel(runtime: Runtime, path: string): ModelText & { readonl
 /** Writes an adapter in PEFT's format; the same adapter gives the same bytes. @throws ShadowError invalid_request */
 export async function saveLora(folder: string, adapter: LoraAdapter, baseModel: string): Promise<void> {
   const tensors = new Map([...adapter.tensors()].map(([name, tensor]) => [name.slice(prefix.length), tensor]))
-  const { r, lora_alpha, lora_dropout } = adapter.config
+  const { target_modules: _preset, ...config } = adapter.config
   const modules = new Set(adapter.linears.map(({ path }) => path.split('.').at(-1) ?? path))
   await saveAdapter(folder, {
     config: {
       peft_type: 'LORA',
-      r,
-      lora_alpha,
-      lora_dropout,
       use_rslora: false,
       use_dora: false,
+      ...config,
       target_modules: [...modules].toSorted(),
       base_model_name_or_path: baseModel,
     },
@@ -74,27 +72,28 @@ export async function saveLora(folder: string, adapter: LoraAdapter, baseModel: 
  */
 export function loadLora(model: CausalLM, folder: string): LoraAdapter {
   const { config, tensors } = loadAdapter(folder)
-  const patterns = Object.keys({ ...config.rank_pattern, ...config.alpha_pattern })
-  if (config.use_rslora || config.use_dora || patterns.length > 0) {
-    const field = config.use_rslora
-      ? 'use_rslora'
-      : config.use_dora
-        ? 'use_dora'
-        : 'rank_pattern or alpha_pattern'
-    throw new ShadowError('invalid_file', `${folder}: adapter_config.json: ${field} is not supported yet.`)
-  }
-  const modules = new Set([...tensors.keys()].map((name) => name.split('.').at(-3) ?? name))
+  const { r, lora_alpha, lora_dropout, use_rslora, use_dora, rank_pattern, alpha_pattern } = config
+  const factor = '.lora_A.weight'
+  const paths = [...tensors.keys()].flatMap((name) =>
+    name.endsWith(factor) ? [name.slice(0, -factor.length)] : [],
+  )
+  const modules = new Set(paths.map((path) => path.split('.').at(-1) ?? path))
   return LoraAdapter.fromTensors(
     model,
     {
-      r: config.r,
-      lora_alpha: config.lora_alpha,
-      lora_dropout: config.lora_dropout,
+      r,
+      lora_alpha,
+      lora_dropout,
       target_modules: [...modules],
+      use_rslora,
+      use_dora,
+      rank_pattern: rank_pattern ?? {},
+      alpha_pattern: alpha_pattern ?? {},
     },
     {
       has: (name) => tensors.has(name.slice(prefix.length)),
       get: (name) => tensors.get(name.slice(prefix.length)),
     },
+    paths,
   )
 }

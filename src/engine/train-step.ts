@@ -1,8 +1,8 @@
 /** One micro-batch of weighted next-token prediction: value and gradient, or the per-token values alone. */
 import { ShadowError } from '../lib/error.ts'
-import type { LoraAdapter } from './adapters/lora.ts'
+import type { Adapter } from './adapters/adapter.ts'
 import type { CausalLM } from './models/causal-lm.ts'
-import type { LoraView } from './nn/projections.ts'
+import type { AdapterView } from './nn/adapter-view.ts'
 import type { MicroBatchResult } from './optim/accumulator.ts'
 import { linearCrossEntropy } from './tensor/fused.ts'
 import { multiply, sum } from './tensor/ops.ts'
@@ -110,11 +110,11 @@ function prepare(model: CausalLM, batch: readonly TrainRow[], layoutName: Layout
 function nllOf(
   model: CausalLM,
   { layout, predictions }: Prepared,
-  lora: LoraView | null,
+  view: AdapterView | null,
   gradient: boolean,
 ): Tensor {
   const { runtime } = model
-  const hidden = model.hidden(layout.tokens, lora)
+  const hidden = model.hidden(layout.tokens, view)
   const from = runtime.fromInt32(predictions.from)
   return linearCrossEntropy(hidden, model.head, from, runtime.fromInt32(predictions.targets), gradient)
 }
@@ -136,12 +136,12 @@ export interface LossOptions {
  */
 export function lossAndGradients(
   model: CausalLM,
-  adapter: LoraAdapter,
+  adapter: Adapter,
   batch: readonly TrainRow[],
   options: LossOptions = {},
 ): MicroBatchResult {
   const { runtime } = model
-  const dropout = adapter.config.lora_dropout > 0
+  const dropout = adapter.dropout > 0
   if (dropout && options.dropoutSeed === undefined)
     throw new ShadowError('invalid_request', 'The adapter has dropout, so the step needs a dropoutSeed.')
   if (dropout && options.layout === 'tree')
@@ -181,7 +181,7 @@ function diverged(batch: readonly TrainRow[], { terms }: Predictions, nll: Float
 /** log p of every weighted token, in the order of rows and tokens, without gradients. Adapter null: the base model. */
 export function targetLogProbabilities(
   model: CausalLM,
-  adapter: LoraAdapter | null,
+  adapter: Adapter | null,
   batch: readonly TrainRow[],
   layout: LayoutName = 'tree',
 ): Float32Array {

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type LoraAdapter, loraScale } from '../../src/engine/io/adapter.ts'
+import { layerScale } from '../../src/engine/adapters/lora-config.ts'
+import type { LoraAdapter } from '../../src/engine/io/adapter.ts'
 import { loadAdapter, saveAdapter } from '../../src/engine/io/peft.ts'
 
 const fromPeft = fileURLToPath(new URL('../fixtures/peft-adapter', import.meta.url))
@@ -68,8 +69,8 @@ describe('an adapter of our own', () => {
   })
 
   test('is scaled by alpha over rank, or over its root', () => {
-    expect(loraScale(own.config)).toBe(4)
-    expect(loraScale({ ...own.config, use_rslora: true })).toBeCloseTo(8 / Math.sqrt(2), 12)
+    expect(layerScale(own.config, '')).toBe(4)
+    expect(layerScale({ ...own.config, use_rslora: true }, '')).toBeCloseTo(8 / Math.sqrt(2), 12)
   })
 
   test('is not saved in halves or with another rank', async () => {

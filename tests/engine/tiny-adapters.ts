@@ -1,6 +1,6 @@
 /** Adapters for the tiny model, every kind that a file can hold. */
 import type { LoraAdapter, LoraConfig } from '../../src/engine/io/adapter.ts'
-import { loraRank } from '../../src/engine/io/adapter.ts'
+import { layerRank } from '../../src/engine/adapters/lora-config.ts'
 import { encodeBF16 } from '../../src/engine/io/ggml-encode.ts'
 import { decodeBF16 } from '../../src/engine/io/ggml-types.ts'
 import { loadGguf } from '../../src/engine/io/gguf.ts'
@@ -27,7 +27,7 @@ export function randomAdapter(basePath: string, fields: Partial<LoraConfig> = {}
     const [out = 0, columns = 0] = shape
     if (!name.includes('_proj')) continue
     const module = name.replace(/\.weight$/, '')
-    const r = loraRank(config, module)
+    const r = layerRank(config, module)
     tensors.set(`${module}.lora_A.weight`, {
       shape: [r, columns],
       data: pseudoRandom(r * columns, seed++, 0.3),

@@ -3,13 +3,15 @@ import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { llamaConfig } from '../../src/engine/models/llama.ts'
 
-const encoded = z.object({ shape: z.array(z.number()), data: z.base64() }).transform(({ shape, data }) => {
-  const bytes = Buffer.from(data, 'base64')
-  return {
-    shape,
-    data: new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length)),
-  }
-})
+export const encoded = z
+  .object({ shape: z.array(z.number()), data: z.base64() })
+  .transform(({ shape, data }) => {
+    const bytes = Buffer.from(data, 'base64')
+    return {
+      shape,
+      data: new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length)),
+    }
+  })
 
 const fixture = z.object({
   config: llamaConfig,

@@ -61,6 +61,7 @@ describe('the layout of a run', () => {
       step: (tokens, lora) => model.step(tokens, lora),
       logits: (hidden) => model.logits(hidden),
       createCache: (slots, positions) => model.createCache(slots, positions),
+      rowNorms: (path) => model.rowNorms(path),
       dispose: () => model.dispose(),
     }
     const { layout, notes } = choice(blind, LoraAdapter.create(blind, config, 1))

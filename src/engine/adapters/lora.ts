@@ -1,169 +1,218 @@
 /**
  * LoRA (arXiv 2106.09685) with PEFT's semantics: A (r, in) drawn kaiming-uniform with a = √5, which is uniform
- * in ±1/√in; B (out, r) zero; the product is scaled by lora_alpha / r.
+ * in ±1/√in; B (out, r) zero; the product is scaled by lora_alpha / r. With DoRA (arXiv 2402.09353) each row of
+ * W + scale·B·A is brought to a learned length, which starts at that of W.
  */
 import { ShadowError } from '../../lib/error.ts'
 import type { CausalLM } from '../models/causal-lm.ts'
-import type { LinearSpec, LoraView } from '../nn/projections.ts'
+import type { AdapterView, FrozenLayer } from '../nn/adapter-view.ts'
+import type { LinearSpec } from '../nn/projections.ts'
 import type { Weight, WeightSource } from '../nn/weights.ts'
-import type { LoraFactors } from '../tensor/fused.ts'
+import { add, divide, matmul, multiply, sqrt, stopGradient, sum, transpose } from '../tensor/ops.ts'
 import { key, split, uniform } from '../tensor/random.ts'
 import type { Runtime } from '../tensor/runtime.ts'
 import type { Tensor } from '../tensor/tensor.ts'
+import type { Adapter } from './adapter.ts'
+import { layerRank, layerScale, type LoraConfig, targetLayers } from './lora-config.ts'
 
-/** Some families have one layer for queries, keys and values, and one for gate and up. */
-const attentionModules = ['q_proj', 'k_proj', 'v_proj', 'qkv_proj', 'o_proj']
-const mlpModules = ['gate_proj', 'up_proj', 'gate_up_proj', 'down_proj']
-
-export type TargetModules = 'all' | 'attention' | 'mlp' | readonly string[]
-
-/** PEFT's names; defaults are the caller's business (TrainConfig). */
-export interface LoraConfig {
-  r: number
-  lora_alpha: number
-  lora_dropout: number
-  target_modules: TargetModules
+/** One adapted layer: where its factors stand among the parameters. */
+interface Layer {
+  linear: LinearSpec
+  scale: number
+  a: number
+  b: number
+  /** DoRA's row lengths. */
+  magnitude: number | null
 }
 
-/** The last path components that a preset stands for; a model has some of them. */
-export function targetModuleNames(target: TargetModules): string[] {
-  if (target === 'all') return [...attentionModules, ...mlpModules]
-  if (target === 'attention') return [...attentionModules]
-  if (target === 'mlp') return [...mlpModules]
-  return [...target]
-}
-
-function peftName(path: string, factor: 'A' | 'B'): string {
-  return `base_model.model.${path}.lora_${factor}.weight`
+interface ParameterSpec {
+  name: string
+  shape: readonly number[]
 }
 
 /** One adapter for one base model. Its parameters are changed in place by the optimizer. */
-export class LoraAdapter {
+export class LoraAdapter implements Adapter {
+  readonly kind = 'lora'
   readonly config: LoraConfig
   /** The adapted layers, in the model's order. */
   readonly linears: readonly LinearSpec[]
+  readonly parameters: readonly Tensor[]
+  readonly parameterNames: readonly string[]
   readonly #runtime: Runtime
-  readonly #parameters: Tensor[]
-  readonly #indexOf: Map<string, number>
+  readonly #specs: readonly ParameterSpec[]
+  readonly #layers: ReadonlyMap<string, Layer>
 
   private constructor(
     runtime: Runtime,
     config: LoraConfig,
     linears: readonly LinearSpec[],
-    parameters: Tensor[],
+    values: (spec: ParameterSpec) => Float32Array,
   ) {
     this.#runtime = runtime
     this.config = config
     this.linears = linears
-    this.#parameters = runtime.keep(parameters)
-    this.#indexOf = new Map(linears.map((linear, index) => [linear.path, index]))
+    const specs: ParameterSpec[] = []
+    this.#layers = new Map(
+      linears.map((linear) => {
+        const { path, inFeatures, outFeatures } = linear
+        const r = layerRank(config, path)
+        const place = (suffix: string, shape: number[]): number =>
+          specs.push({ name: `base_model.model.${path}.${suffix}`, shape }) - 1
+        const layer: Layer = {
+          linear,
+          scale: layerScale(config, path),
+          a: place('lora_A.weight', [r, inFeatures]),
+          b: place('lora_B.weight', [outFeatures, r]),
+          magnitude: config.use_dora === true ? place('lora_magnitude_vector', [outFeatures]) : null,
+        }
+        return [path, layer]
+      }),
+    )
+    this.#specs = specs
+    this.parameterNames = specs.map(({ name }) => name)
+    this.parameters = runtime.keep(specs.map((spec) => runtime.fromFloat32(values(spec), spec.shape)))
   }
 
-  /** A fresh adapter; the same for the same seed. */
+  /** A fresh adapter; the same for the same seed. @throws ShadowError `invalid_config`. */
   static create(model: CausalLM, config: LoraConfig, seed: number): LoraAdapter {
-    const linears = adapted(model, config)
-    const parameters = model.runtime.tidy(() => {
-      let next = key(model.runtime, seed)
-      return linears.flatMap(({ inFeatures, outFeatures }) => {
+    const { runtime } = model
+    const linears = targetLayers(model.linears, config.target_modules)
+    const magnitudes = new Map(
+      config.use_dora === true
+        ? linears.map(({ path }) => [
+            `base_model.model.${path}.lora_magnitude_vector`,
+            () => model.rowNorms(path),
+          ])
+        : [],
+    )
+    return runtime.tidy(() => {
+      let next = key(runtime, seed)
+      return new LoraAdapter(runtime, config, linears, ({ name, shape }) => {
+        const [rows = 0, columns = 0] = shape
+        const magnitude = magnitudes.get(name)
+        if (magnitude !== undefined) return magnitude()
+        if (name.endsWith('.lora_B.weight')) return new Float32Array(rows * columns)
         const [own, rest] = split(next)
         next = rest
-        const bound = 1 / Math.sqrt(inFeatures)
-        const a = uniform(own, -bound, bound, [config.r, inFeatures]).toFloat32Array()
-        return [
-          model.runtime.fromFloat32(a, [config.r, inFeatures]),
-          model.runtime.zeros([outFeatures, config.r]),
-        ]
+        const bound = 1 / Math.sqrt(columns)
+        return uniform(own, -bound, bound, shape).toFloat32Array()
       })
     })
-    return new LoraAdapter(model.runtime, config, linears, parameters)
   }
 
-  /** From tensors under PEFT's names, each (r, in) or (out, r). @throws ShadowError `invalid_file`. */
-  static fromTensors(model: CausalLM, config: LoraConfig, source: WeightSource): LoraAdapter {
-    const linears = adapted(model, config)
-    const parameters = linears.flatMap(({ path, inFeatures, outFeatures }) => [
-      readFactor(model.runtime, source, peftName(path, 'A'), [config.r, inFeatures]),
-      readFactor(model.runtime, source, peftName(path, 'B'), [outFeatures, config.r]),
-    ])
-    return new LoraAdapter(model.runtime, config, linears, parameters)
+  /**
+   * From tensors under PEFT's names: A (r, in), B (out, r), with DoRA also the row lengths (out).
+   * @param paths the layers that are adapted. Default: those that `config.target_modules` names
+   * @throws ShadowError `invalid_file`, `invalid_config`.
+   */
+  static fromTensors(
+    model: CausalLM,
+    config: LoraConfig,
+    source: WeightSource,
+    paths?: readonly string[],
+  ): LoraAdapter {
+    const linears = targetLayers(model.linears, paths ?? config.target_modules)
+    return new LoraAdapter(model.runtime, config, linears, (spec) => read(source, spec))
   }
 
-  /** lora_alpha / r. */
-  get scale(): number {
-    return this.config.lora_alpha / this.config.r
+  get dropout(): number {
+    return this.config.lora_dropout
   }
 
-  /** A and B of each adapted layer in turn, f32, dense. */
-  get parameters(): readonly Tensor[] {
-    return this.#parameters
-  }
-
-  /** PEFT's name of each parameter, in the order of `parameters`. */
-  get parameterNames(): string[] {
-    return this.linears.flatMap(({ path }) => [peftName(path, 'A'), peftName(path, 'B')])
-  }
-
-  /** Copies the parameters out, under PEFT's names. */
   tensors(): Map<string, Weight> {
-    const names = this.parameterNames
     return new Map(
-      this.#parameters.map((tensor, index) => [
-        names[index] ?? '',
+      this.parameters.map((tensor, index) => [
+        this.parameterNames[index] ?? '',
         { shape: tensor.shape, data: tensor.toFloat32Array() },
       ]),
     )
   }
 
-  /**
-   * The adapter as a forward pass sees it.
-   * @param parameters stand-ins for `this.parameters` while differentiating.
-   * @param dropoutSeed given while training: keys the dropout, which is off without it.
-   */
-  view(parameters: readonly Tensor[] = this.#parameters, dropoutSeed?: number): LoraView {
-    const factors = (path: string): LoraFactors | null => {
-      const index = this.#indexOf.get(path)
-      const a = index === undefined ? undefined : parameters[2 * index]
-      const b = index === undefined ? undefined : parameters[2 * index + 1]
-      return a === undefined || b === undefined ? null : { a, b }
+  restore(source: WeightSource): void {
+    this.#runtime.tidy(() => {
+      const values = this.#specs.map((spec) => this.#runtime.fromFloat32(read(source, spec), spec.shape))
+      this.#runtime.copyInPlace(this.parameters, values)
+    })
+  }
+
+  view(parameters: readonly Tensor[] = this.parameters, dropoutSeed?: number): AdapterView {
+    const layerAt = (path: string): (Layer & { factors: { a: Tensor; b: Tensor } }) | null => {
+      const layer = this.#layers.get(path)
+      const [a, b] = layer === undefined ? [] : [parameters[layer.a], parameters[layer.b]]
+      return layer === undefined || a === undefined || b === undefined
+        ? null
+        : { ...layer, factors: { a, b } }
     }
-    if (dropoutSeed === undefined || this.config.lora_dropout === 0) return { factors, scale: this.scale }
+    const view: AdapterView = {
+      factors: (path) => layerAt(path)?.factors ?? null,
+      scale: (path) => layerAt(path)?.scale ?? 1,
+      gain: (path, frozen) => {
+        const layer = layerAt(path)
+        const magnitude = layer === null ? undefined : parameters[layer.magnitude ?? -1]
+        if (layer === null || magnitude === undefined) return null
+        return divide(magnitude, sumNorms(frozen(), layer.factors, layer.scale))
+      },
+    }
+    if (dropoutSeed === undefined || this.dropout === 0) return view
     let next = key(this.#runtime, dropoutSeed)
     const nextKey = (): Tensor => {
       const [own, rest] = split(next)
       next = rest
       return own
     }
-    return { factors, scale: this.scale, dropout: { probability: this.config.lora_dropout, nextKey } }
+    return { ...view, dropout: { probability: this.dropout, nextKey } }
+  }
+
+  /**
+   * A view for many passes while the parameters stay as they are: DoRA's gains are computed once. Lives as long as its
+   * user keeps it.
+   */
+  servingView(): AdapterView {
+    const view = this.view()
+    if (this.config.use_dora !== true) return view
+    const gains = new Map<string, Tensor | null>()
+    return {
+      ...view,
+      gain: (path, frozen) => {
+        const known = gains.get(path)
+        if (known !== undefined) return known
+        const gain = view.gain(path, frozen)
+        if (gain !== null) this.#runtime.evaluate([this.#runtime.keep(gain)])
+        gains.set(path, gain)
+        return gain
+      },
+    }
   }
 
   dispose(): void {
-    for (const parameter of this.#parameters) parameter.dispose()
+    for (const parameter of this.parameters) parameter.dispose()
   }
 }
 
-function adapted(model: CausalLM, config: LoraConfig): LinearSpec[] {
-  const names = targetModuleNames(config.target_modules)
-  const linears = model.linears.filter(({ path }) => names.some((name) => path.endsWith(`.${name}`)))
-  const isPreset = typeof config.target_modules === 'string'
-  const missing = names.filter((name) => !linears.some(({ path }) => path.endsWith(`.${name}`)))
-  if (!isPreset && missing.length > 0)
-    throw new ShadowError('invalid_config', `The model has no layer named ${missing.join(', ')}.`, {
-      hint: `target_modules may name: ${[...new Set(model.linears.map(({ path }) => path.split('.').at(-1)))].join(', ')}.`,
-    })
-  return linears
+/**
+ * ‖W + s·B·A‖ of each row, without the sum: Σ W² + 2s·Σ B∘(W·Aᵀ) + s²·Σ (B·A·Aᵀ)∘B. A constant to derivatives, as the
+ * paper (section 4.3) and PEFT have it.
+ */
+function sumNorms(frozen: FrozenLayer, factors: { a: Tensor; b: Tensor }, scale: number): Tensor {
+  const [a, b] = [stopGradient(factors.a), stopGradient(factors.b)]
+  const overRank = { axes: [1] }
+  const mixed = sum(multiply(b, transpose(frozen.times(a))), overRank)
+  const own = sum(multiply(matmul(b, matmul(a, transpose(a))), b), overRank)
+  return sqrt(add(add(frozen.squaredNorms, multiply(mixed, 2 * scale)), multiply(own, scale * scale)))
 }
 
-function readFactor(runtime: Runtime, source: WeightSource, name: string, shape: readonly number[]): Tensor {
+function read(source: WeightSource, { name, shape }: ParameterSpec): Float32Array {
   const weight = source.get(name)
   if (weight === undefined)
     throw new ShadowError('invalid_file', `The adapter has no tensor ${name}.`, {
       hint: 'It was made for another base model, or its target_modules differ from its configuration.',
     })
-  if (weight.shape.length !== 2 || weight.shape[0] !== shape[0] || weight.shape[1] !== shape[1])
+  const size = shape.reduce((product, axis) => product * axis, 1)
+  if (weight.shape.join() !== shape.join() || weight.data.length !== size)
     throw new ShadowError(
       'invalid_file',
       `The adapter's ${name} has shape [${weight.shape.join(', ')}], this base needs [${shape.join(', ')}].`,
       { hint: 'Use the base model that the adapter was trained on.' },
     )
-  return runtime.fromFloat32(weight.data, shape)
+  return weight.data
 }

@@ -4,6 +4,7 @@
  * with DoRA `….lora_magnitude_vector` (out).
  */
 import { z } from 'zod'
+import { layerRank, layerScale, patternProblem } from '../adapters/lora-config.ts'
 import type { TensorData } from './safetensors.ts'
 
 const suffixA = '.lora_A.weight'
@@ -11,9 +12,12 @@ const suffixB = '.lora_B.weight'
 /** DoRA's row norms (out). */
 const suffixMagnitude = '.lora_magnitude_vector'
 
-/** Layers by name or by the end of their name; `^` before a name allows nothing in front of it. */
+/** Values by a regular expression for the end of a layer's path. */
 const pattern = z.record(
-  z.string().regex(/^\^?[\w.-]+$/, 'regular expressions are not supported'),
+  z.string().superRefine((key, context) => {
+    const problem = patternProblem(key)
+    if (problem !== null) context.addIssue({ code: 'custom', message: problem })
+  }),
   z.number().positive(),
 )
 
@@ -46,28 +50,6 @@ export interface LoraAdapter {
   readonly tensors: ReadonlyMap<string, TensorData>
 }
 
-/** The rank of one module, by PEFT's rule: the first entry of `rank_pattern` that its name ends with. */
-export function loraRank({ r, rank_pattern }: LoraConfig, module: string): number {
-  return patternValue(rank_pattern, module) ?? r
-}
-
-/** The factor on B·A·x of one module: α/r, or α/√r with `use_rslora`. */
-export function loraScale(config: LoraConfig, module = ''): number {
-  const r = loraRank(config, module)
-  const alpha = patternValue(config.alpha_pattern, module) ?? config.lora_alpha
-  return alpha / (config.use_rslora ? Math.sqrt(r) : r)
-}
-
-function patternValue(
-  values: z.infer<typeof pattern> | null | undefined,
-  module: string,
-): number | undefined {
-  const key = Object.keys(values ?? {}).find(
-    (name) => module === name.replace(/^\^/, '') || (!name.startsWith('^') && module.endsWith(`.${name}`)),
-  )
-  return key === undefined ? undefined : values?.[key]
-}
-
 /** One adapted layer of an adapter file. */
 export interface LoraModule {
   readonly module: string
@@ -88,7 +70,7 @@ export function loraModules({ config, tensors }: LoraAdapter): LoraModule[] {
     const b = module === undefined ? undefined : tensors.get(module + suffixB)
     if (module === undefined || b === undefined) return []
     const magnitude = tensors.get(module + suffixMagnitude)
-    return [{ module, a, b, scale: loraScale(config, module), magnitude }]
+    return [{ module, a, b, scale: layerScale(config, module), magnitude }]
   })
 }
 
@@ -107,7 +89,7 @@ export function pairProblem({ config, tensors }: LoraAdapter): string | undefine
     const elements = shape.reduce((product, size) => product * size, 1)
     if (shape.length !== (isMagnitude ? 1 : 2) || data.length !== elements)
       return `${name} is not a ${isMagnitude ? 'vector' : 'matrix'} of its shape`
-    const rank = loraRank(config, module)
+    const rank = layerRank(config, module)
     if (!isMagnitude && shape[suffix === suffixA ? 0 : 1] !== rank)
       return `${name} is ${shape.join('×')}, but the rank is ${rank}`
     const rows = tensors.get(module + suffixB)?.shape[0]

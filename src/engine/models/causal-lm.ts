@@ -1,6 +1,7 @@
 /** What every language model of this engine can do; training and generation know no more than this. */
 import type { CacheHandle } from '../native/addon.ts'
-import type { LinearSpec, LoraView } from '../nn/projections.ts'
+import type { AdapterView } from '../nn/adapter-view.ts'
+import type { LinearSpec } from '../nn/projections.ts'
 import type { FrozenMatrix } from '../tensor/frozen-matrix.ts'
 import type { Runs } from '../tensor/fused.ts'
 import type { Runtime } from '../tensor/runtime.ts'
@@ -37,13 +38,15 @@ export interface CausalLM {
   /** The LM head, (vocabulary, hidden), frozen. */
   readonly head: FrozenMatrix
   /** Hidden states after the last norm, (tokens, hidden); differentiable in the adapter's factors. */
-  hidden(tokens: PackedTokens, lora: LoraView | null): Tensor
+  hidden(tokens: PackedTokens, view: AdapterView | null): Tensor
   /** The same for generation: reads and fills the cache, independent of batch mates. */
-  step(tokens: CachedTokens, lora: LoraView | null): Tensor
+  step(tokens: CachedTokens, view: AdapterView | null): Tensor
   /** hidden (n, h) → logits (n, vocabulary), each row independent of the others. */
   logits(hidden: Tensor): Tensor
   /** Keys and values for `slots` sequences of up to `positions` tokens. */
   createCache(slots: number, positions: number): CacheHandle
+  /** √Σ W² of each row of the linear layer at `path`, (outFeatures). */
+  rowNorms(path: string): Float32Array
   dispose(): void
 }
 

@@ -2,7 +2,8 @@
 import { ShadowError } from '../../lib/error.ts'
 import type { CacheHandle } from '../native/addon.ts'
 import { type AttentionLayout, DecoderBlock } from '../nn/decoder-block.ts'
-import type { LinearSpec, LoraView } from '../nn/projections.ts'
+import type { AdapterView } from '../nn/adapter-view.ts'
+import type { LinearSpec } from '../nn/projections.ts'
 import { RmsNorm } from '../nn/rms-norm.ts'
 import { RotaryEmbedding } from '../nn/rotary.ts'
 import { takeMatrix, type WeightSource } from '../nn/weights.ts'
@@ -50,12 +51,12 @@ export class DecoderForCausalLM implements CausalLM {
     this.linears = architectureLinears(architecture)
   }
 
-  hidden(tokens: PackedTokens, lora: LoraView | null): Tensor {
-    return this.#forward(tokens.ids, tokens.positions, tokens, lora)
+  hidden(tokens: PackedTokens, view: AdapterView | null): Tensor {
+    return this.#forward(tokens.ids, tokens.positions, tokens, view)
   }
 
-  step({ ids, positions, slots, cache }: CachedTokens, lora: LoraView | null): Tensor {
-    return this.#forward(ids, positions, { cache, slots, positions }, lora)
+  step({ ids, positions, slots, cache }: CachedTokens, view: AdapterView | null): Tensor {
+    return this.#forward(ids, positions, { cache, slots, positions }, view)
   }
 
   logits(hidden: Tensor): Tensor {
@@ -68,6 +69,14 @@ export class DecoderForCausalLM implements CausalLM {
     return this.runtime.native.kvCache(layers.length, slots, positions, key, dim)
   }
 
+  rowNorms(path: string): Float32Array {
+    for (const block of this.#blocks) {
+      const norms = block.rowNorms(path)
+      if (norms !== null) return norms
+    }
+    throw new ShadowError('invalid_request', `The model has no layer ${path}.`)
+  }
+
   dispose(): void {
     for (const block of this.#blocks) block.dispose()
     this.#norm.dispose()
@@ -75,7 +84,12 @@ export class DecoderForCausalLM implements CausalLM {
     if (this.head !== this.#embedding) this.head.dispose()
   }
 
-  #forward(ids: Int32Array, positions: Int32Array, layout: AttentionLayout, lora: LoraView | null): Tensor {
+  #forward(
+    ids: Int32Array,
+    positions: Int32Array,
+    layout: AttentionLayout,
+    view: AdapterView | null,
+  ): Tensor {
     const { runtime } = this
     const { embeddingScale, layers } = this.architecture
     const outside = ids.find((id) => id < 0 || id >= this.vocabularySize)
@@ -90,7 +104,7 @@ export class DecoderForCausalLM implements CausalLM {
     let x = embeddingScale === 1 ? embedded : multiply(embedded, embeddingScale)
     this.#blocks.forEach((block, layer) => {
       const rotation = rotations[layers[layer]?.rotation ?? -1] ?? null
-      x = block.forward(x, rotation, layout, lora)
+      x = block.forward(x, rotation, layout, view)
     })
     return this.#norm.apply(x)
   }

@@ -1,5 +1,6 @@
 // The optimizer's arithmetic, outside the graph: it changes evaluated arrays in place, all in one call.
 #include <cmath>
+#include <cstring>
 
 #include "fused.h"
 #include "parallel.h"
@@ -61,6 +62,14 @@ double global_norm(const std::vector<mx::array>& arrays) {
     total += of_array;
   }
   return std::sqrt(total);
+}
+
+void copy_in_place(std::vector<mx::array>& into, const std::vector<mx::array>& from) {
+  require(into.size() == from.size(), "copyInPlace: the lists must be equally long");
+  for (size_t i = 0; i < into.size(); i++)
+    require(into[i].size() == from[i].size(), "copyInPlace: arrays must be equally large");
+  for (size_t i = 0; i < into.size(); i++)
+    std::memcpy(writable(into[i]), readable(from[i]), sizeof(float) * from[i].size());
 }
 
 void add_in_place(std::vector<mx::array>& into, const std::vector<mx::array>& from) {

@@ -158,6 +158,7 @@ export interface NativeAddon {
     gradientScale: number,
   ): void
   globalNorm(arrays: readonly ArrayHandle[]): number
+  copyInPlace(into: readonly ArrayHandle[], from: readonly ArrayHandle[]): void
   addInPlace(into: readonly ArrayHandle[], from: readonly ArrayHandle[]): void
 
   kvCache(layers: number, slots: number, positions: number, heads: number, dim: number): CacheHandle

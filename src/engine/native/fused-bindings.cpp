@@ -85,6 +85,11 @@ void define_fused(Napi::Object exports) {
   define(exports, "globalNorm", [](const Args& a) -> Napi::Value {
     return Napi::Number::New(a.env(), global_norm(a.arrays(0)));
   });
+  define(exports, "copyInPlace", [](const Args& a) -> Napi::Value {
+    auto into = a.arrays(0);
+    copy_in_place(into, a.arrays(1));
+    return a.env().Undefined();
+  });
   define(exports, "addInPlace", [](const Args& a) -> Napi::Value {
     auto into = a.arrays(0);
     add_in_place(into, a.arrays(1));

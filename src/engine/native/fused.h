@@ -88,6 +88,9 @@ void adamw(std::vector<mx::array>& parameters, const std::vector<mx::array>& gra
 /** sqrt(Σ x²) over all arrays, summed in f64. */
 double global_norm(const std::vector<mx::array>& arrays);
 
+/** into[i] = from[i], in place. */
+void copy_in_place(std::vector<mx::array>& into, const std::vector<mx::array>& from);
+
 /** into[i] += from[i], in place. */
 void add_in_place(std::vector<mx::array>& into, const std::vector<mx::array>& from);
 

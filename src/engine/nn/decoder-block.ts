@@ -5,7 +5,8 @@ import { add, concatenate, reshape, slice } from '../tensor/ops.ts'
 import type { Runtime } from '../tensor/runtime.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { type Activation, gatedActivation } from './gated-activation.ts'
-import { type ApplyOptions, type LinearSpec, type LoraView, Projections } from './projections.ts'
+import type { AdapterView } from './adapter-view.ts'
+import { type ApplyOptions, type LinearSpec, Projections } from './projections.ts'
 import { RmsNorm } from './rms-norm.ts'
 import type { Rotation } from './rotary.ts'
 import type { WeightSource } from './weights.ts'
@@ -123,9 +124,9 @@ export class DecoderBlock {
    * x (tokens, hiddenSize) → the same shape.
    * @param rotation the angles of this layer's rotary embedding; null: positions are not encoded here
    */
-  forward(x: Tensor, rotation: Rotation | null, layout: AttentionLayout, lora: LoraView | null): Tensor {
+  forward(x: Tensor, rotation: Rotation | null, layout: AttentionLayout, view: AdapterView | null): Tensor {
     const { heads, activation } = this.#spec
-    const options = { lora, exactRows: 'cache' in layout }
+    const options = { view, exactRows: 'cache' in layout }
     const qkv = this.#normaliseHeads(this.#qkv.apply(this.#inputNorm.apply(x), options))
     const rotated =
       rotation === null
@@ -138,6 +139,15 @@ export class DecoderBlock {
     const middle = addTo(x, this.#output, attended, this.#attendedNorm, options)
     const gateUp = this.#gateUp.apply(this.#mlpNorm.apply(middle), options)
     return addTo(middle, this.#down, gatedActivation(gateUp, activation), this.#mlpOutputNorm, options)
+  }
+
+  /** √Σ W² of each row of a layer of this block; null for others. */
+  rowNorms(path: string): Float32Array | null {
+    for (const part of [this.#qkv, this.#output, this.#gateUp, this.#down]) {
+      const norms = part.rowNorms(path)
+      if (norms !== null) return norms
+    }
+    return null
   }
 
   dispose(): void {

@@ -1,10 +1,10 @@
 /** Linear layers that read the same input, stacked into one frozen matrix so that one product serves them all. */
 import { FrozenMatrix, samePacking } from '../tensor/frozen-matrix.ts'
-import { type LoraFactors, loraLinear } from '../tensor/fused.ts'
-import { add, concatenate, divide, matmul, multiply, transpose } from '../tensor/ops.ts'
-import { bernoulli } from '../tensor/random.ts'
+import { add, concatenate } from '../tensor/ops.ts'
 import type { Runtime } from '../tensor/runtime.ts'
 import type { Tensor } from '../tensor/tensor.ts'
+import type { AdapterView } from './adapter-view.ts'
+import { Stack } from './stack.ts'
 import { takeMatrix, takeWeight, type WeightSource } from './weights.ts'
 
 /** One linear layer of the model, as an adapter sees it. */
@@ -17,27 +17,12 @@ export interface LinearSpec {
   hasBias: boolean
 }
 
-/** The active adapter in a forward pass. */
-export interface LoraView {
-  /** The factors for a layer's path, if it is adapted. */
-  factors(path: string): LoraFactors | null
-  scale: number
-  /** Set while training with dropout: the probability and a fresh key for each call. */
-  dropout?: { probability: number; nextKey: () => Tensor }
-}
-
 export interface ApplyOptions {
-  lora?: LoraView | null
+  view?: AdapterView | null
   /** Added to the result. */
   residual?: Tensor
   /** Inference: results do not depend on the other rows of the batch. */
   exactRows?: boolean
-}
-
-/** Neighbours whose weights lie in one matrix. */
-interface Stack {
-  readonly linears: readonly LinearSpec[]
-  readonly weight: FrozenMatrix
 }
 
 export class Projections {
@@ -60,13 +45,16 @@ export class Projections {
         run.push(item)
       else runs.push([item])
     }
-    this.#stacks = runs.map((run) => ({
-      linears: run.map(({ linear }) => linear),
-      weight: stacked(
-        runtime,
-        run.map(({ weight }) => weight),
-      ),
-    }))
+    this.#stacks = runs.map(
+      (run) =>
+        new Stack(
+          run.map(({ linear }) => linear),
+          stacked(
+            runtime,
+            run.map(({ weight }) => weight),
+          ),
+        ),
+    )
     this.#bias = linears.some((linear) => linear.hasBias)
       ? runtime.keep(runtime.fromFloat32(stackedBiases(source, linears)))
       : null
@@ -78,18 +66,23 @@ export class Projections {
     return this.#bias === null ? product : add(product, this.#bias)
   }
 
-  #multiply(x: Tensor, options: ApplyOptions): Tensor {
+  #multiply(x: Tensor, { view = null, residual, exactRows = false }: ApplyOptions): Tensor {
     const [first, ...rest] = this.#stacks
-    if (first === undefined || rest.length === 0)
-      return first === undefined ? x : applyStack(first, x, options)
-    const { residual, ...others } = options
-    const parts = rest.map((stack) => applyStack(stack, x, others))
-    const result = concatenate([applyStack(first, x, others), ...parts], 1)
+    if (first === undefined) return x
+    if (rest.length === 0) return first.apply(x, { view, residual, exactRows })
+    const parts = rest.map((stack) => stack.apply(x, { view, exactRows }))
+    const result = concatenate([first.apply(x, { view, exactRows }), ...parts], 1)
     return residual === undefined ? result : add(result, residual)
   }
 
+  /** √Σ W² of each row of one of the layers, (outFeatures); null for a layer that is not among them. */
+  rowNorms(path: string): Float32Array | null {
+    const stack = this.#stacks.find(({ linears }) => linears.some((linear) => linear.path === path))
+    return stack?.rowNorms(path) ?? null
+  }
+
   dispose(): void {
-    for (const { weight } of this.#stacks) weight.dispose()
+    for (const stack of this.#stacks) stack.dispose()
     this.#bias?.dispose()
   }
 }
@@ -111,39 +104,4 @@ function stacked(runtime: Runtime, [first, ...rest]: readonly FrozenMatrix[]): F
   runtime.evaluate([tensor])
   for (const weight of all) weight.dispose()
   return new FrozenMatrix(tensor, first.packing)
-}
-
-function applyStack(
-  { linears, weight }: Stack,
-  x: Tensor,
-  { lora = null, residual, exactRows = false }: ApplyOptions,
-): Tensor {
-  const outputs = linears.map((linear) => linear.outFeatures)
-  const factors = lora === null ? undefined : linears.map((linear) => lora.factors(linear.path))
-  const common = { exactRows, ...(residual === undefined ? {} : { residual }) }
-  if (lora === null || factors === undefined) return loraLinear(x, weight, outputs, common)
-  if (lora.dropout === undefined)
-    return loraLinear(x, weight, outputs, { ...common, factors, scale: lora.scale })
-  return withDropout(linears, x, loraLinear(x, weight, outputs, common), factors, lora)
-}
-
-/** PEFT drops elements of the adapter's input only, separately for each layer. */
-function withDropout(
-  linears: readonly LinearSpec[],
-  x: Tensor,
-  base: Tensor,
-  factors: readonly (LoraFactors | null)[],
-  lora: LoraView,
-): Tensor {
-  if (lora.dropout === undefined) return base
-  const { probability, nextKey } = lora.dropout
-  const keep = 1 - probability
-  const deltas = linears.map((linear, index) => {
-    const pair = factors[index] ?? null
-    if (pair === null) return x.runtime.full([x.axis(0), linear.outFeatures], 0)
-    const dropped = divide(multiply(x, bernoulli(nextKey(), keep, x.shape)), keep)
-    return multiply(matmul(matmul(dropped, transpose(pair.a)), transpose(pair.b)), lora.scale)
-  })
-  const [first, ...rest] = deltas
-  return first === undefined ? base : add(base, concatenate([first, ...rest], 1))
 }

@@ -8,6 +8,7 @@
 import { setImmediate } from 'node:timers'
 import { ShadowError } from '../../lib/error.ts'
 import type { LoraAdapter } from '../adapters/lora.ts'
+import type { AdapterView } from '../nn/adapter-view.ts'
 import type { CausalLM } from '../models/causal-lm.ts'
 import { take } from '../tensor/ops.ts'
 import { UniformStream } from './random.ts'
@@ -53,7 +54,7 @@ export class GenerationScheduler {
   readonly #model: CausalLM
   readonly #options: Required<SchedulerOptions>
   readonly #slots: SlotTable
-  readonly #adapters = new Map<string, LoraAdapter>()
+  readonly #adapters = new Map<string, AdapterView>()
   #waiting: Sequence[] = []
   #running: Sequence[] = []
   #scheduled = false
@@ -65,9 +66,9 @@ export class GenerationScheduler {
     this.#slots = new SlotTable(model, options.maxBatch, options.maxContext)
   }
 
-  /** Makes an adapter available to requests under this name. */
+  /** Makes an adapter available to requests under this name. After it was trained further it is added again. */
   addAdapter(name: string, adapter: LoraAdapter): void {
-    this.#adapters.set(name, adapter)
+    this.#adapters.set(name, adapter.servingView())
   }
 
   /** Sequences waiting and running. */
@@ -188,7 +189,7 @@ export class GenerationScheduler {
   #run(step: Step): void {
     const { runtime } = this.#model
     const adapter = step.fed[0]?.sequence.adapter ?? null
-    const lora = adapter === null ? null : (this.#adapters.get(adapter)?.view() ?? null)
+    const view = adapter === null ? null : (this.#adapters.get(adapter) ?? null)
     const drawn = runtime.tidy(() => {
       const hidden = this.#model.step(
         {
@@ -197,7 +198,7 @@ export class GenerationScheduler {
           slots: Int32Array.from(step.slots),
           cache: this.#slots.cache,
         },
-        lora,
+        view,
       )
       if (step.draws.length === 0) {
         runtime.evaluate([hidden])

@@ -85,6 +85,12 @@ export class Runtime {
     return this.fromFloat32(new Float32Array(shape.reduce((product, size) => product * size, 1)), shape)
   }
 
+  /** Copies the values of evaluated f32 tensors into others of the same sizes, which keep their memory. */
+  copyInPlace(into: readonly Tensor[], from: readonly Tensor[]): void {
+    const handles = (tensors: readonly Tensor[]) => tensors.map((tensor) => tensor.handle)
+    this.native.copyInPlace(handles(into), handles(from))
+  }
+
   /** Runs the graphs of these tensors. */
   evaluate(tensors: readonly Tensor[]): void {
     this.native.evaluate(tensors.map((tensor) => tensor.handle))
