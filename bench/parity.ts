@@ -3,11 +3,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Runtime } from '../src/engine/index.ts'
+import { differences, readConversations } from '../tests/engine/conversations.ts'
 import { exactTrips, logitTrips } from '../tests/engine/round-trips.ts'
 import { writeTinyModel } from '../tests/support/tiny-model.ts'
 import { figure, type Row } from './row.ts'
 
-const parts: readonly (() => Promise<Row[]>)[] = [files]
+const parts: readonly (() => Promise<Row[]>)[] = [files, tokens]
 
 export async function run(): Promise<Row[]> {
   const rows: Row[] = []
@@ -44,4 +45,21 @@ async function files(): Promise<Row[]> {
   } finally {
     rmSync(folder, { recursive: true })
   }
+}
+
+/** parity.tokens: what transformers makes of conversations, under tokenizers and templates of every kind. */
+async function tokens(): Promise<Row[]> {
+  const conversations = readConversations()
+  const found = differences(conversations)
+  const { length: chats } = conversations.conversations
+  const { length: cases } = conversations.cases
+  return [
+    figure(
+      'parity.tokens',
+      `${chats} conversations in ${cases} cases under ten pairs of a tokenizer and a template: ids, masks or refusals that differ from transformers`,
+      found.length,
+      'differ',
+      { must: '0', ok: found.length === 0 },
+    ),
+  ]
 }

@@ -9,7 +9,8 @@ import type { CausalLM } from './models/causal-lm.ts'
 import { createModel } from './models/registry.ts'
 import type { Runtime } from './tensor/runtime.ts'
 import { ChatTemplate } from './tokenizer/chat-template.ts'
-import { Tokenizer } from './tokenizer/tokenizer.ts'
+import { ggufTokenizer } from './tokenizer/gguf-tokenizer.ts'
+import type { Tokenizer } from './tokenizer/tokenizer.ts'
 
 const prefix = 'base_model.model.'
 
@@ -24,7 +25,7 @@ export interface ModelText {
  */
 export function loadText(path: string): ModelText {
   using file = loadGguf(path)
-  const tokenizer = builtFrom(path, 'tokenizer', () => new Tokenizer(file.tokenizer))
+  const tokenizer = builtFrom(path, 'tokenizer', () => ggufTokenizer(file.tokenizer))
   const { chatTemplate } = file
   if (chatTemplate === undefined) {
     throw new ShadowError('invalid_file', `${path}: tokenizer.chat_template: is missing.`, {

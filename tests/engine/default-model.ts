@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { type GgufModel, loadGguf } from '../../src/engine/io/gguf.ts'
 import { ChatTemplate } from '../../src/engine/tokenizer/chat-template.ts'
-import { Tokenizer } from '../../src/engine/tokenizer/tokenizer.ts'
+import { ggufTokenizer } from '../../src/engine/tokenizer/gguf-tokenizer.ts'
+import type { Tokenizer } from '../../src/engine/tokenizer/tokenizer.ts'
 import { defaultModelPath } from '../../src/setup/model.mjs'
 
 export function openDefaultModel(): GgufModel {
@@ -11,7 +12,7 @@ export function openDefaultModel(): GgufModel {
 
 export function defaultText(): { tokenizer: Tokenizer; template: ChatTemplate } {
   using model = openDefaultModel()
-  const tokenizer = new Tokenizer(model.tokenizer)
+  const tokenizer = ggufTokenizer(model.tokenizer)
   return { tokenizer, template: new ChatTemplate(model.chatTemplate ?? '', tokenizer) }
 }
 

@@ -1,7 +1,7 @@
 /** A merged model as a Hugging Face folder: what `AutoModelForCausalLM.from_pretrained` needs, and its tokenizer. */
 import { join } from 'node:path'
 import { writeFileAtomically } from '../../lib/files.ts'
-import { preTokenizers } from '../tokenizer/pre-tokenizers.ts'
+import { ggufPreTokenizers } from '../tokenizer/pre-tokenizers.ts'
 import type { ExportBase } from './export-base.ts'
 import { mergedTensors } from './export-merge.ts'
 import type { GgufTokenizer } from './gguf.ts'
@@ -66,7 +66,7 @@ function tokenizerFile(source: GgufTokenizer): unknown {
     padding: null,
     added_tokens: added,
     normalizer: null,
-    pre_tokenizer: { type: 'Sequence', pretokenizers: preTokenizers.get(source.pre) ?? [] },
+    pre_tokenizer: { type: 'Sequence', pretokenizers: ggufPreTokenizers.get(source.pre) ?? [] },
     post_processor: null,
     decoder: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
     model: {

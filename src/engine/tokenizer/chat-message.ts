@@ -4,7 +4,7 @@
  */
 export interface TemplateMessage {
   readonly role: string
-  /** Parts are joined by their text; null and absent are ''. */
+  /** Parts are joined by their text; null and absent are ''. A lone surrogate is U+FFFD. */
   readonly content?: string | readonly { readonly text?: string | undefined }[] | null | undefined
   /** `arguments` is JSON text. */
   readonly tool_calls?:
@@ -31,5 +31,9 @@ export interface TemplateTool {
 export function plainMessage(message: TemplateMessage): TemplateMessage & { readonly content: string } {
   const { content } = message
   const text = typeof content === 'string' ? content : (content ?? []).map((part) => part.text ?? '').join('')
-  return { ...message, role: message.role === 'developer' ? 'system' : message.role, content: text }
+  return {
+    ...message,
+    role: message.role === 'developer' ? 'system' : message.role,
+    content: text.toWellFormed(),
+  }
 }

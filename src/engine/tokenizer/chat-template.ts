@@ -1,12 +1,17 @@
 /** Conversations as the text and tokens a model was trained on, by its own Jinja template. */
-import type { Template } from '@huggingface/jinja'
 import { messageOf, ShadowError } from '../../lib/error.ts'
 import { plainMessage, type TemplateMessage, type TemplateTool } from './chat-message.ts'
-import { boundedRange, boundedTemplate, withinTime } from './template-bounds.ts'
+import { TimeLimit } from './template-bounds.ts'
+import { TemplateProgram } from './template-program.ts'
 import type { Tokenizer } from './tokenizer.ts'
 import { parsedJson, withToolsAsText } from './tool-text.ts'
 
 const longestProbeMs = 1000
+
+export interface TemplateOptions {
+  /** How long one conversation may take, in milliseconds. Default 30,000; a usual one takes less than one. */
+  readonly timeLimitMs?: number
+}
 
 export interface RenderOptions {
   readonly tools?: readonly TemplateTool[]
@@ -28,8 +33,17 @@ export interface EncodedChat {
   readonly spans: readonly { readonly message: number; readonly start: number; readonly end: number }[]
 }
 
+/** A turn's place in the text: without what the template closes it with, or with all of that. */
+interface Turn {
+  readonly start: number
+  readonly end: number
+  readonly closed: boolean
+}
+
 export class ChatTemplate {
-  readonly #template: Template
+  readonly #template: TemplateProgram
+  readonly #limit = new TimeLimit()
+  readonly #timeLimitMs: number
   readonly #tokenizer: Tokenizer
   readonly #knowsTools: boolean
 
@@ -37,9 +51,10 @@ export class ChatTemplate {
    * @param source the Jinja template, as `chat_template` of the model's files
    * @throws ShadowError `invalid_file` for a template that cannot be parsed
    */
-  constructor(source: string, tokenizer: Tokenizer) {
+  constructor(source: string, tokenizer: Tokenizer, { timeLimitMs = 30_000 }: TemplateOptions = {}) {
+    this.#timeLimitMs = timeLimitMs
     try {
-      this.#template = boundedTemplate(source)
+      this.#template = new TemplateProgram(source)
     } catch (thrown) {
       throw new ShadowError('invalid_file', `The chat template cannot be read: ${messageOf(thrown)}.`, {
         hint: 'The model file is damaged; fetch it again.',
@@ -58,7 +73,8 @@ export class ChatTemplate {
     messages: readonly TemplateMessage[],
     { tools = [], addGenerationPrompt = false }: RenderOptions = {},
   ): string {
-    return this.#run(this.#prepare(messages, tools).messages, tools, addGenerationPrompt)
+    const prepared = this.#prepare(messages, tools).messages
+    return this.#inTime(() => this.#run(prepared, tools, addGenerationPrompt))
   }
 
   /** The token ids to continue from when the assistant is to answer. */
@@ -72,7 +88,11 @@ export class ChatTemplate {
    * @throws ShadowError `invalid_request` if a message without a turn of its own is chosen, or if the
    *   template renders a turn so that it cannot be found again
    */
-  encode(messages: readonly TemplateMessage[], { tools = [], lossOn }: EncodeOptions): EncodedChat {
+  encode(messages: readonly TemplateMessage[], options: EncodeOptions): EncodedChat {
+    return this.#inTime(() => this.#encode(messages, options))
+  }
+
+  #encode(messages: readonly TemplateMessage[], { tools = [], lossOn }: EncodeOptions): EncodedChat {
     if (lossOn.length !== messages.length)
       throw new ShadowError(
         'invalid_request',
@@ -93,9 +113,9 @@ export class ChatTemplate {
           { hint: 'Only assistant messages can be targets.' },
         )
       const turn = this.#findTurn(prepared.messages, tools, index, whole)
-      const start = firstTokenBehind(encoded.byteEnds, Buffer.byteLength(whole.slice(0, turn.start)) + 1)
-      const limit = firstTokenBehind(encoded.byteStarts, Buffer.byteLength(whole.slice(0, turn.end)))
-      const end = this.#endOfTurn(ids, start, limit)
+      const start = firstNotBelow(encoded.ends, turn.start + 1)
+      const limit = firstNotBelow(encoded.starts, turn.end)
+      const end = this.#endOfTurn(ids, start, limit, turn.closed)
       targetMask.fill(1, start, end)
       spans.push({ message: source, start, end })
     })
@@ -113,27 +133,41 @@ export class ChatTemplate {
     return { messages: plain.map(withParsedArguments), sources: plain.map((_, index) => index) }
   }
 
-  /** Where in the whole text the assistant's turn stands: after the generation prompt, to the turn's end. */
+  /**
+   * Where in the whole text the assistant's turn stands. Its start is where the prompt that asks for it ends,
+   * its end where what follows it begins, each shown by rendering the conversation otherwise: without the
+   * turn, and with a mark in its place. Both have to reappear in the whole text as they are.
+   */
   #findTurn(
     messages: readonly TemplateMessage[],
     tools: readonly TemplateTool[],
     index: number,
     whole: string,
-  ): { start: number; end: number } {
-    const before = this.#run(messages.slice(0, index), tools, true)
-    const through = this.#run(messages.slice(0, index + 1), tools, false)
-    if (whole.startsWith(before) && whole.startsWith(through) && before.length < through.length)
-      return { start: before.length, end: through.length }
-
-    // The template renders history otherwise than the present (it strips reasoning, say): look for the
-    // turn by putting a mark in its place.
+  ): Turn {
     const mark = '\u{F0000}turn\u{F0001}'
-    const marked = this.#run(messages.with(index, { role: 'assistant', content: mark }), tools, false)
-    const start = marked.indexOf(mark)
-    const tail = marked.slice(start + mark.length)
-    const end = whole.length - tail.length
-    const found = start >= 0 && whole.startsWith(marked.slice(0, start)) && whole.endsWith(tail)
-    if (found && whole.slice(start, end) === messages[index]?.content) return { start, end }
+    const marked = { role: 'assistant', content: mark }
+    const history = messages.slice(0, index)
+    const prompt = this.#attempt(history, tools, true)
+    const [head, tail] = cutAt(this.#attempt(messages.with(index, marked), tools, false), mark)
+    const opens = (text: string | undefined): text is string => text !== undefined && whole.startsWith(text)
+    const start = [
+      () => prompt,
+      () => withoutLead(head, prompt),
+      () => withoutLead(cutAt(this.#attempt([...history, marked], tools, false), mark)[0], prompt),
+    ]
+      .values()
+      .map((text) => text())
+      .find(opens)?.length
+    if (
+      start !== undefined &&
+      tail !== undefined &&
+      whole.endsWith(tail) &&
+      whole.length - tail.length >= start
+    )
+      return { start, end: whole.length - tail.length, closed: false }
+    const through = this.#attempt(messages.slice(0, index + 1), tools, false)
+    if (start !== undefined && through !== undefined && whole.startsWith(through) && through.length > start)
+      return { start, end: through.length, closed: true }
     throw new ShadowError(
       'invalid_request',
       `The chat template does not show where message ${index} stands.`,
@@ -144,18 +178,34 @@ export class ChatTemplate {
   }
 
   /**
-   * Ends a turn behind its last control token, be it inside the range or right behind it; what follows is
-   * the template's own.
+   * Ends a turn behind the control token that closes it: the one right behind an open turn, the last one
+   * within a closed one. What comes after is the template's own.
    */
-  #endOfTurn(ids: Int32Array, start: number, limit: number): number {
-    for (let end = limit; end > start; end--) if (this.#tokenizer.isSpecial(ids[end - 1] ?? -1)) return end
-    return this.#tokenizer.isSpecial(ids[limit] ?? -1) ? limit + 1 : limit
+  #endOfTurn(ids: Int32Array, start: number, limit: number, closed: boolean): number {
+    const isSpecial = (index: number): boolean => this.#tokenizer.isSpecial(ids[index] ?? -1)
+    if (!closed && isSpecial(limit)) return limit + 1
+    for (let end = limit; end > start; end--) if (isSpecial(end - 1)) return end
+    return isSpecial(limit) ? limit + 1 : limit
+  }
+
+  #inTime<T>(work: () => T): T {
+    try {
+      return this.#limit.run(this.#timeLimitMs, work)
+    } catch (thrown) {
+      throw thrown instanceof ShadowError
+        ? thrown
+        : new ShadowError(
+            'invalid_request',
+            `The model's chat template does not end with this conversation: ${messageOf(thrown)}.`,
+            { hint: 'Shorten the conversation, or choose another model file.', cause: thrown },
+          )
+    }
   }
 
   /** Renders the first time. @returns whether the template shows tools */
   #probe(): boolean {
     try {
-      return withinTime(longestProbeMs, () => this.#showsTools())
+      return this.#limit.run(longestProbeMs, () => this.#showsTools())
     } catch (thrown) {
       throw new ShadowError('invalid_file', `The chat template does not end: ${messageOf(thrown)}.`, {
         hint: 'Choose another model file; this one holds a template that loops.',
@@ -174,21 +224,30 @@ export class ChatTemplate {
     }
   }
 
+  /** The text, or undefined if the template refuses such a conversation. */
+  #attempt(
+    messages: readonly TemplateMessage[],
+    tools: readonly TemplateTool[],
+    addGenerationPrompt: boolean,
+  ): string | undefined {
+    try {
+      return this.#run(messages, tools, addGenerationPrompt)
+    } catch {
+      return undefined
+    }
+  }
+
   #run(
     messages: readonly TemplateMessage[],
     tools: readonly TemplateTool[],
     addGenerationPrompt: boolean,
   ): string {
-    const token = (id: number | undefined): string =>
-      id === undefined ? '' : (this.#tokenizer.tokenOf(id) ?? '')
     try {
       return this.#template.render({
-        bounded_range: boundedRange,
         messages,
         ...(tools.length > 0 && { tools }),
         add_generation_prompt: addGenerationPrompt,
-        bos_token: token(this.#tokenizer.bosTokenId),
-        eos_token: token(this.#tokenizer.eosTokenId),
+        ...Object.fromEntries(this.#tokenizer.namedTokens),
       })
     } catch (thrown) {
       throw new ShadowError(
@@ -203,6 +262,21 @@ export class ChatTemplate {
   }
 }
 
+/** What stands before the mark and what behind it, where it stands in a text once. */
+function cutAt(text: string | undefined, mark: string): [string, string] | [undefined, undefined] {
+  const [head, tail, ...more] = text?.split(mark) ?? []
+  return head === undefined || tail === undefined || more.length > 0 ? [undefined, undefined] : [head, tail]
+}
+
+/** A turn's head without the blanks that the template puts between the prompt and what answers it. */
+function withoutLead(head: string | undefined, prompt: string | undefined): string | undefined {
+  if (head === undefined || prompt === undefined) return head
+  const blanks = head.length - head.trimEnd().length
+  for (let end = head.length; end >= head.length - blanks; end--)
+    if (prompt.endsWith(head.slice(end - 4, end))) return head.slice(0, end)
+  return head
+}
+
 /** Templates that know tools write arguments with `tojson`, so they are handed over as objects. */
 function withParsedArguments(message: TemplateMessage): TemplateMessage {
   if (!message.tool_calls?.length) return message
@@ -213,13 +287,13 @@ function withParsedArguments(message: TemplateMessage): TemplateMessage {
   return Object.assign({}, message, { tool_calls: calls })
 }
 
-/** The first index whose entry is at least `byte`, in an ascending array; its length if there is none. */
-function firstTokenBehind(positions: Int32Array, byte: number): number {
+/** The first index whose entry is at least `value`, in an ascending array; its length if there is none. */
+function firstNotBelow(positions: Int32Array, value: number): number {
   let low = 0
   let high = positions.length
   while (low < high) {
     const middle = (low + high) >> 1
-    if ((positions[middle] ?? 0) < byte) low = middle + 1
+    if ((positions[middle] ?? 0) < value) low = middle + 1
     else high = middle
   }
   return low

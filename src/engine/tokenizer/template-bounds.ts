@@ -1,23 +1,27 @@
 /**
  * Chat templates are programs that come with a model's files. They get the bounds of Jinja's own sandbox, and
- * the first rendering, when a model is loaded, has to end in time.
+ * have to end in time: sooner when a model is loaded, where the conversation is one word.
  */
 import { createContext, Script } from 'node:vm'
 import { parse, Template, tokenize } from '@huggingface/jinja'
 
 const longestRange = 100_000
 
-/** Runs a synchronous function. @throws Error when it takes longer */
-export function withinTime<T>(limitMs: number, work: () => T): T {
-  let result: { value: T } | undefined
-  const context = createContext({
-    work: () => {
+/** Runs synchronous functions for a limited time; making one takes a millisecond, a run 0.1 ms. */
+export class TimeLimit {
+  readonly #context = createContext({})
+  readonly #script = new Script('work()')
+
+  /** @throws Error when it takes longer, else what the function throws */
+  run<T>(limitMs: number, work: () => T): T {
+    let result: { value: T } | undefined
+    this.#context['work'] = () => {
       result = { value: work() }
-    },
-  })
-  new Script('work()').runInContext(context, { timeout: limitMs })
-  if (result === undefined) throw new Error('nothing came of it')
-  return result.value
+    }
+    this.#script.runInContext(this.#context, { timeout: limitMs })
+    if (result === undefined) throw new Error('nothing came of it')
+    return result.value
+  }
 }
 
 /** A template whose `range` is the variable `bounded_range`. @throws Error for one that cannot be parsed */

@@ -1,103 +1,115 @@
-/** Text to token ids and back, for byte-level BPE vocabularies. */
-import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
+/** Text to token ids and back. */
 import { ShadowError } from '../../lib/error.ts'
-import type { GgufTokenizer } from '../io/gguf.ts'
-import { bytesOfToken } from './byte-level.ts'
-import { preTokenizers } from './pre-tokenizers.ts'
+import { type AddedToken, AddedTokens } from './added-tokens.ts'
+import { alignedText } from './aligned-text.ts'
+import type { TextStep } from './normalizers.ts'
+import type { SplitStep } from './pre-tokenizers.ts'
+import { dropped, type TokenModel } from './token-model.ts'
+import type { TokenText } from './token-text.ts'
 
-/** llama.cpp's token types that are matched as a whole in a text. */
-const controlType = 3
-const userDefinedType = 4
+/** What a tokenizer is made of; gguf-tokenizer.ts and tokenizer-file.ts make it from files. */
+export interface TokenizerParts {
+  /** Undefined where the vocabulary sees the text as it is. */
+  readonly normalize: TextStep | undefined
+  readonly split: SplitStep | undefined
+  readonly model: TokenModel
+  readonly added: readonly AddedToken[]
+  readonly text: TokenText
+  /** By the names that chat templates know: `bos_token`, `eos_token`, `pad_token`, … */
+  readonly named: ReadonlyMap<string, string>
+  /** Further tokens that end a turn, beside `eos_token`. */
+  readonly ends?: readonly number[]
+}
 
 export interface EncodedText {
   readonly ids: Int32Array
-  /** For each token its first byte in the UTF-8 text. */
-  readonly byteStarts: Int32Array
-  /** For each token the byte behind its last one. */
-  readonly byteEnds: Int32Array
+  /** For each token the first UTF-16 unit of the text that it stands for; ascending. */
+  readonly starts: Int32Array
+  /** For each token the unit behind the last one; tokens of one character share its range. */
+  readonly ends: Int32Array
 }
 
 /**
  * A vocabulary with its rules. Special tokens written out in a text (`<|im_end|>`) become those tokens, as
- * in Hugging Face's tokenizers; no token is ever added at the ends.
+ * in Hugging Face's tokenizers; no token is ever added at the ends. A lone surrogate counts as U+FFFD.
  */
 export class Tokenizer {
+  /** One more than the largest id. */
   readonly vocabSize: number
   readonly bosTokenId: number | undefined
   /** The token that ends an assistant's turn. */
   readonly eosTokenId: number | undefined
   readonly padTokenId: number | undefined
-  readonly #bpe: HuggingFaceTokenizer
-  readonly #tokens: readonly string[]
-  readonly #bytes: readonly Uint8Array[]
+  /** All tokens that end a reply: `eosTokenId` and what the model's generation settings add. */
+  readonly endTokenIds: readonly number[]
+  /** By the names that chat templates know: `bos_token`, `eos_token`, `pad_token`, … */
+  readonly namedTokens: ReadonlyMap<string, string>
+  readonly #parts: TokenizerParts
+  readonly #asWritten: AddedTokens
+  readonly #normalized: AddedTokens
+  readonly #tokens: ReadonlyMap<number, string>
+  readonly #ids: ReadonlyMap<string, number>
   readonly #special: ReadonlySet<number>
 
-  /**
-   * @param source a GGUF file's tokenizer metadata
-   * @throws ShadowError `invalid_file` for a tokenizer that is damaged or of a kind that is not supported
-   */
-  constructor(source: GgufTokenizer) {
-    const steps = preTokenizers.get(source.pre)
-    if (source.model !== 'gpt2' || steps === undefined)
-      throw new ShadowError(
-        'invalid_file',
-        `The tokenizer ${source.model} with pre-tokenizer ${source.pre} is not supported.`,
-        { hint: `Byte-level BPE (gpt2) with ${[...preTokenizers.keys()].join(' or ')} is.` },
-      )
-    const added = source.tokens.flatMap((content, id) => {
-      const type = source.tokenTypes[id]
-      if (type !== controlType && type !== userDefinedType) return []
-      return [{ id, content, special: type === controlType, normalized: false }]
-    })
-    const addedIds = new Set(added.map((token) => token.id))
-    const vocab = new Map(source.tokens.map((token, id) => [token, id]))
-    if (vocab.size !== source.tokens.length) throw damaged('two tokens are the same')
-    const text = new TextEncoder()
-    this.#bytes = source.tokens.map((token, id) => {
-      const bytes = addedIds.has(id) ? text.encode(token) : bytesOfToken(token)
-      if (bytes === undefined) throw damaged(`token ${id} is not written in the byte-level alphabet`)
-      return bytes
-    })
-    this.#bpe = new HuggingFaceTokenizer(
-      {
-        normalizer: null,
-        pre_tokenizer: { type: 'Sequence', pretokenizers: steps },
-        model: { type: 'BPE', vocab: Object.fromEntries(vocab), merges: readMerges(source.merges) },
-        post_processor: null,
-        decoder: null,
-        added_tokens: added,
-      },
-      { clean_up_tokenization_spaces: false },
-    )
-    this.#tokens = source.tokens
+  constructor(parts: TokenizerParts) {
+    this.#parts = parts
+    const { added, model, named, ends = [] } = parts
+    const normalText = (text: string): string => parts.normalize?.(alignedText(text)).text ?? text
+    const [asWritten, normalized] = [
+      added.filter((token) => !token.normalized),
+      added.filter((t) => t.normalized),
+    ]
+    this.#asWritten = new AddedTokens(asWritten.map((token) => [token.content, token]))
+    this.#normalized = new AddedTokens(normalized.map((token) => [normalText(token.content), token]))
+    this.#ids = new Map([...model.vocab, ...added.map(({ content, id }) => [content, id] as const)])
+    this.#tokens = new Map([...this.#ids].map(([token, id]) => [id, token]))
     this.#special = new Set(added.filter((token) => token.special).map((token) => token.id))
-    this.vocabSize = source.tokens.length
-    this.bosTokenId = source.bosTokenId
-    this.eosTokenId = source.eosTokenId
-    this.padTokenId = source.paddingTokenId
+    this.vocabSize = [...this.#tokens.keys()].reduce((most, id) => Math.max(most, id + 1), 0)
+    this.namedTokens = named
+    const idOf = (name: string): number | undefined => this.#ids.get(named.get(name) ?? '')
+    this.bosTokenId = idOf('bos_token')
+    this.eosTokenId = idOf('eos_token')
+    this.padTokenId = idOf('pad_token')
+    this.endTokenIds = [...new Set([...(this.eosTokenId === undefined ? [] : [this.eosTokenId]), ...ends])]
   }
 
   /** The token ids of a text. */
   encode(text: string): Int32Array {
-    return Int32Array.from(this.#bpe.encode(text, { add_special_tokens: false }).ids)
+    return this.encodeWithOffsets(text).ids
   }
 
-  /** The token ids of a text, with where each token starts. */
+  /** The token ids of a text, with the place of each token in it. */
   encodeWithOffsets(text: string): EncodedText {
-    const ids = this.encode(text)
-    const whole = new TextEncoder().encode(text)
-    const byteStarts = new Int32Array(ids.length)
-    const byteEnds = new Int32Array(ids.length)
-    let at = 0
-    ids.forEach((id, index) => {
-      const token = this.#bytesOf(id)
-      // A byte that the vocabulary cannot write has no token and is passed over.
-      while (at < whole.length && !startsWithAt(whole, token, at)) at++
-      byteStarts[index] = at
-      at += token.length
-      byteEnds[index] = at
-    })
-    return { ids, byteStarts, byteEnds }
+    const { normalize, split, model } = this.#parts
+    const ids: number[] = []
+    const starts: number[] = []
+    const ends: number[] = []
+    const add = (id: number, start: number, end: number): void => {
+      if (id === dropped) return
+      ids.push(id)
+      starts.push(start)
+      ends.push(end)
+    }
+    for (const section of this.#asWritten.split(alignedText(text.toWellFormed()))) {
+      if ('token' in section) {
+        add(section.token.id, section.start, section.end)
+        continue
+      }
+      for (const part of this.#normalized.split(normalize?.(section) ?? section)) {
+        if ('token' in part) {
+          add(part.token.id, part.start, part.end)
+          continue
+        }
+        for (const piece of split?.(part) ?? [part]) {
+          let at = 0
+          for (const { id, length } of model.encode(piece.text)) {
+            add(id, piece.starts[at] ?? 0, piece.ends[at + Math.max(length, 1) - 1] ?? 0)
+            at += length
+          }
+        }
+      }
+    }
+    return { ids: Int32Array.from(ids), starts: Int32Array.from(starts), ends: Int32Array.from(ends) }
   }
 
   /** The text of token ids; bytes that are not UTF-8 become U+FFFD. */
@@ -111,9 +123,14 @@ export class Tokenizer {
   /** Decodes tokens as they are sampled: no character is given out before all of its bytes are there. */
   decodeStream({ skipSpecialTokens = false }: DecodeOptions = {}): DecodeStream {
     const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+    let first = true
     return {
-      push: (id) =>
-        skipSpecialTokens && this.#special.has(id) ? '' : decoder.decode(this.#bytesOf(id), { stream: true }),
+      push: (id) => {
+        if (skipSpecialTokens && this.#special.has(id)) return ''
+        const bytes = this.#bytesOf(id, first)
+        first = false
+        return decoder.decode(bytes, { stream: true })
+      },
       flush: () => decoder.decode(),
     }
   }
@@ -125,18 +142,19 @@ export class Tokenizer {
 
   /** The id of a token as the vocabulary spells it. */
   idOf(token: string): number | undefined {
-    return this.#bpe.token_to_id(token)
+    return this.#ids.get(token)
   }
 
   /** A token as the vocabulary spells it. */
   tokenOf(id: number): string | undefined {
-    return this.#tokens[id]
+    return this.#tokens.get(id)
   }
 
-  #bytesOf(id: number): Uint8Array {
-    const bytes = this.#bytes[id]
-    if (bytes !== undefined) return bytes
-    throw new ShadowError('invalid_request', `Token ${id} is not in the vocabulary of ${this.vocabSize}.`)
+  #bytesOf(id: number, first: boolean): Uint8Array {
+    const token = this.#tokens.get(id)
+    if (token === undefined)
+      throw new ShadowError('invalid_request', `Token ${id} is not in the vocabulary of ${this.vocabSize}.`)
+    return this.#parts.text(token, first)
   }
 }
 
@@ -150,23 +168,4 @@ export interface DecodeStream {
   push(id: number): string
   /** What is left at the end; U+FFFD for a character that never became complete. */
   flush(): string
-}
-
-function readMerges(merges: readonly string[]): [string, string][] {
-  return merges.map((merge, rank) => {
-    const [left, right, ...more] = merge.split(' ')
-    if (!left || !right || more.length > 0) throw damaged(`merge ${rank} is not a pair`)
-    return [left, right]
-  })
-}
-
-function damaged(problem: string): ShadowError {
-  return new ShadowError('invalid_file', `The tokenizer is damaged: ${problem}.`, {
-    hint: 'Fetch the model file again.',
-  })
-}
-
-function startsWithAt(whole: Uint8Array, part: Uint8Array, at: number): boolean {
-  for (let i = 0; i < part.length; i++) if (whole[at + i] !== part[i]) return false
-  return true
 }
