@@ -17,6 +17,7 @@ const benchmarks: Record<string, () => Promise<{ run: (args: readonly string[]) 
   banking77: () => import('./banking77.ts'),
   run: () => import('./run-kill.ts'),
   parity: () => import('./parity.ts'),
+  resume: () => import('./resume.ts'),
   fuzz: () => import('./fuzz.ts'),
 }
 

@@ -97,7 +97,7 @@ export class TrainingLoop implements Disposable {
     this.#optimizer.importState(optimizer)
     this.step = state.step
     this.#saved = state.step
-    this.#stoppedEarly = state.finished && state.step < this.totalSteps
+    this.#stoppedEarly = state.finished && state.step < state.total_steps
     this.#window.restore(state.metrics)
     this.#best.restore(state.evaluation)
     this.#parts.log.keep(state.records)

@@ -5,7 +5,7 @@ import type { CausalLM } from './models/causal-lm.ts'
 import type { AdapterView } from './nn/adapter-view.ts'
 import type { MicroBatchResult } from './optim/accumulator.ts'
 import { linearCrossEntropy } from './tensor/fused.ts'
-import { multiply, sum } from './tensor/ops.ts'
+import { contiguous, multiply, sum } from './tensor/ops.ts'
 import type { Tensor } from './tensor/tensor.ts'
 import { type LayoutName, layOut, type RowLayout } from './tree/token-tree.ts'
 
@@ -151,10 +151,12 @@ export function lossAndGradients(
   const prepared = prepare(model, batch, options.layout ?? (dropout ? 'packed' : 'tree'))
   const { predictions } = prepared
   return runtime.tidy(() => {
-    const { loss, gradients, auxiliary } = runtime.valueAndGrad((parameters) => {
+    const { loss, auxiliary, ...graph } = runtime.valueAndGrad((parameters) => {
       const nll = nllOf(model, prepared, adapter.view(parameters, options.dropoutSeed), true)
       return { loss: sum(multiply(nll, runtime.fromFloat32(predictions.weights))), auxiliary: [nll] }
     }, adapter.parameters)
+    // Under dropout some come transposed; they are added up in place.
+    const gradients = graph.gradients.map(contiguous)
     runtime.evaluate([loss, ...auxiliary, ...gradients])
     const lossSum = loss.item()
     if (!Number.isFinite(lossSum))

@@ -1,5 +1,6 @@
 import { readdirSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { ZodError } from 'zod'
 import { type TrainConfig, trainConfig, trainConfigFields } from '../../src/contract/train-config.ts'
 import { taskConfig } from '../../src/contract/task.ts'
 import { ShadowError } from '../../src/lib/error.ts'
@@ -45,6 +46,8 @@ const changes: Record<keyof TrainConfig, { to: unknown; beside?: Record<string, 
   report_to: { to: ['wandb'] },
 }
 
+const refusals: ReadonlySet<string> = new Set(['invalid_config', 'invalid_request', 'not_found'])
+
 describe('settings of a training', () => {
   let tiny: TinyTraining
   beforeAll(() => {
@@ -57,7 +60,9 @@ describe('settings of a training', () => {
       const { hash, metrics, notes, workFolder } = await tiny.run(settings)
       return { hash, metrics: timeless(metrics), notes, files: readdirSync(workFolder).toSorted() }
     } catch (error) {
-      return { refused: error instanceof ShadowError ? error.message : String(error) }
+      if (error instanceof ShadowError && refusals.has(error.code)) return { refused: error.message }
+      if (error instanceof ZodError) return { refused: error.message }
+      throw error
     }
   }
 
