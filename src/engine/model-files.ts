@@ -3,8 +3,8 @@ import { ShadowError } from '../lib/error.ts'
 import { LoraAdapter } from './adapters/lora.ts'
 import { builtFrom } from './io/file-problem.ts'
 import { loadGguf } from './io/gguf.ts'
-import { storedWeights } from './io/stored-tensor.ts'
 import { loadAdapter, saveAdapter } from './io/peft.ts'
+import { type Quantization, weightSource } from './io/weight-source.ts'
 import type { CausalLM } from './models/causal-lm.ts'
 import { createModel } from './models/registry.ts'
 import type { Runtime } from './tensor/runtime.ts'
@@ -38,14 +38,25 @@ export function loadText(path: string): ModelText {
   }
 }
 
+export interface LoadOptions {
+  /** How the matrices lie in memory. Default `none`: float32. */
+  quantization?: Quantization
+}
+
 /**
- * The whole of a GGUF file: weights as f32, tokenizer, chat template.
+ * The whole of a GGUF file: weights, tokenizer, chat template.
  * @throws ShadowError invalid_file | invalid_config | engine_failed
  */
-export function loadModel(runtime: Runtime, path: string): ModelText & { readonly model: CausalLM } {
+export function loadModel(
+  runtime: Runtime,
+  path: string,
+  { quantization = 'none' }: LoadOptions = {},
+): ModelText & { readonly model: CausalLM } {
   const text = loadText(path)
   using file = loadGguf(path)
-  const model = createModel(runtime, file.config, storedWeights(file.tensors))
+  const model = createModel(runtime, file.config, weightSource(file.tensors, quantization))
+  // What loading freed would be kept for reuse, and training wants other sizes.
+  runtime.native.clearCache()
   return { ...text, model }
 }
 

@@ -4,7 +4,7 @@ const float = new Float32Array(1)
 const bits = new Uint32Array(float.buffer)
 
 /** The half-precision bit pattern nearest to a float32, ties to even, as IEEE 754 and numpy round. */
-function halfBits(value: number): number {
+export function halfBits(value: number): number {
   float[0] = value
   const x = bits[0] ?? 0
   const sign = (x >>> 16) & 0x8000

@@ -5,6 +5,7 @@
 import { builtFrom } from './file-problem.ts'
 import { FileWindow } from './file-window.ts'
 import { type GgufHeader, type GgufTensor, type GgufValue, readGgufHeader } from './gguf-file.ts'
+import { isPackable, packBlocks } from './ggml-pack.ts'
 import { readableTypes } from './ggml-types.ts'
 import { type LlamaTensorName, llamaTensorNames, unpermuteRows } from './llama-names.ts'
 import type { Architecture } from '../models/architecture.ts'
@@ -139,14 +140,23 @@ function storedTensor(file: FileWindow, tensor: GgufTensor, target: LlamaTensorN
     throw file.invalid(field, `is stored as ${name}, which is not read yet (${readableTypes} are)`)
   if (tensor.shape.join() !== target.shape.join())
     throw file.invalid(field, `has the shape ${tensor.shape.join('×')} instead of ${target.shape.join('×')}`)
+  const bytes = (): Uint8Array<ArrayBuffer> => file.bytes(tensor.start, tensor.bytes, field)
+  const [rows = 1, columns = 1] = target.shape
+  const heads = target.permutedHeads
   return {
     shape: target.shape,
     storedAs: name,
     read() {
-      const data = decode(file.bytes(tensor.start, tensor.bytes, field))
-      const [rows = 1] = target.shape
-      return target.permutedHeads === undefined ? data : unpermuteRows(data, rows, target.permutedHeads)
+      const data = decode(bytes())
+      return heads === undefined ? data : unpermuteRows(data, rows, heads)
     },
+    ...(isPackable(name) && {
+      readPacked() {
+        const packed = packBlocks(name, bytes(), rows, columns)
+        if (packed === undefined || heads === undefined) return packed
+        return { ...packed, words: unpermuteRows(packed.words, rows, heads) }
+      },
+    }),
   }
 }
 

@@ -45,10 +45,20 @@ export function unpermuteRows(
   data: Float32Array<ArrayBuffer>,
   rows: number,
   heads: number,
-): Float32Array<ArrayBuffer> {
+): Float32Array<ArrayBuffer>
+export function unpermuteRows(
+  data: Uint32Array<ArrayBuffer>,
+  rows: number,
+  heads: number,
+): Uint32Array<ArrayBuffer>
+export function unpermuteRows(
+  data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>,
+  rows: number,
+  heads: number,
+): Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> {
   const columns = data.length / rows
   const headRows = rows / heads
-  const out = new Float32Array(data.length)
+  const out = data.slice()
   for (let row = 0; row < rows; row++) {
     const inHead = row % headRows
     const target = row - inHead + (inHead >> 1) + (inHead & 1) * (headRows / 2)

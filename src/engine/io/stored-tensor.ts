@@ -1,4 +1,5 @@
 import type { WeightSource } from '../nn/weights.ts'
+import type { PackedRows } from './ggml-pack.ts'
 
 /** A tensor in a file, decoded when it is asked for. */
 export interface StoredTensor {
@@ -8,6 +9,8 @@ export interface StoredTensor {
   readonly storedAs: string
   /** Reads and decodes the tensor; each call reads again, so that one tensor is in memory at a time. */
   read(): Float32Array<ArrayBuffer>
+  /** The same values without unpacking them; absent or undefined where the file's type does not allow it. */
+  readPacked?(): PackedRows | undefined
 }
 
 /** The tensors of a file as a model's weights, each decoded when the model takes it. */

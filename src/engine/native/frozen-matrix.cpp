@@ -4,6 +4,10 @@
 // Either way the elements are fma(code, scale, bias) in float32, the same values that unpacking the matrix gives.
 #include "frozen-matrix.h"
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -23,9 +27,21 @@ constexpr int kPlain = 111, kTransposed = 112, kRowMajor = 101;
 constexpr int kTileFloats = 196608;
 
 typedef uint8_t bytes16 __attribute__((vector_size(16), aligned(1)));
-typedef uint16_t halfwords __attribute__((vector_size(32), aligned(1)));
 
-inline ivec widen(const uint8_t* p) { return __builtin_convertvector(*reinterpret_cast<const bytes16*>(p), ivec); }
+/** Sixteen bytes as integers. Compilers take the plain conversion apart into scalars. */
+inline ivec widen(const uint8_t* p) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<ivec>(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+#elif defined(__AVX2__)
+  ivec out;
+  const __m256i halves[2] = {_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))),
+                             _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + 8)))};
+  std::memcpy(&out, halves, sizeof(out));
+  return out;
+#else
+  return __builtin_convertvector(*reinterpret_cast<const bytes16*>(p), ivec);
+#endif
+}
 
 /** Room for this thread's tile; it grows to the largest one asked for. */
 float* scratch(size_t floats) {
@@ -58,63 +74,71 @@ void read_scales(const uint8_t* from, mx::Dtype dtype, int count, float* to) {
     std::memcpy(to, from, sizeof(float) * count);
     return;
   }
-  int i = 0;
+  auto bits = [&](int i) { return static_cast<uint16_t>(from[2 * i] | from[2 * i + 1] << 8); };
   if (dtype == mx::bfloat16) {
-    for (; i + kLanes <= count; i += kLanes) {
-      ivec wide = __builtin_convertvector(*reinterpret_cast<const halfwords*>(from + 2 * i), ivec) << 16;
-      store(to + i, reinterpret_cast<vec>(wide));
-    }
-    for (; i < count; i++) {
-      uint32_t bits = (uint32_t)(from[2 * i] | from[2 * i + 1] << 8) << 16;
-      std::memcpy(to + i, &bits, 4);
+    for (int i = 0; i < count; i++) {
+      const uint32_t wide = (uint32_t)bits(i) << 16;
+      std::memcpy(to + i, &wide, 4);
     }
     return;
   }
-#if defined(__F16C__) || defined(__aarch64__)
-  typedef _Float16 halves __attribute__((vector_size(32), aligned(1)));
-  for (; i + kLanes <= count; i += kLanes)
-    store(to + i, __builtin_convertvector(*reinterpret_cast<const halves*>(from + 2 * i), vec));
+  int i = 0;
+#if defined(__F16C__)
+  auto eight = [&](int at) {
+    _mm256_storeu_ps(to + at, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 2 * at))));
+  };
+  for (; i + 8 <= count; i += 8) eight(i);
+  if (i < count && count >= 8) {
+    eight(count - 8);
+    return;
+  }
 #endif
-  for (; i < count; i++) to[i] = half_to_float((uint16_t)(from[2 * i] | from[2 * i + 1] << 8));
+  for (; i < count; i++) to[i] = half_to_float(bits(i));
 }
 
-/** One packed row. */
-struct Row {
-  const uint8_t* codes;
-  const uint8_t* scales;
-  const uint8_t* biases;
+/** Where the parts of a packed row begin. */
+struct RowLayout {
+  size_t row;
+  size_t scales;  // after the codes
+  size_t biases;
+
+  explicit RowLayout(const FrozenMatrix& w)
+      : row(w.packing.row_bytes(w.columns)),
+        scales((size_t)w.columns * w.packing.bits / 8),
+        biases(scales + (row - scales) / 2) {}
 };
 
-Row row_of(const FrozenMatrix& w, int row) {
-  const size_t codes = (size_t)w.columns * w.packing.bits / 8;
-  const size_t scales = (size_t)(w.columns / w.packing.group) * scale_bytes(w.packing.scales);
-  const uint8_t* from = w.data + w.packing.row_bytes(w.columns) * row;
-  return {from, from + codes, from + codes + scales};
-}
-
-/** The sixteen elements from 16·half on of the block of 32 that starts at element p. */
+/** The block of 32 elements that starts at element p. */
 template <int BITS>
-inline vec codes_at(const uint8_t* codes, int p, int half) {
-  if constexpr (BITS == 8) return __builtin_convertvector(widen(codes + p + 16 * half), vec);
-  ivec pair = widen(codes + p / 2);
-  return __builtin_convertvector(half == 0 ? pair & 15 : pair >> 4, vec);
+inline void read_block(const uint8_t* codes, int p, vec& low, vec& high) {
+  if constexpr (BITS == 8) {
+    low = __builtin_convertvector(widen(codes + p), vec);
+    high = __builtin_convertvector(widen(codes + p + 16), vec);
+  } else {
+    const ivec pair = widen(codes + p / 2);
+    low = __builtin_convertvector(pair & 15, vec);
+    high = __builtin_convertvector(pair >> 4, vec);
+  }
 }
 
 template <int BITS>
 void unpack_tile(const FrozenMatrix& w, int first, int count, int column, int width, float* out) {
   const int group = w.packing.group, groups = width / group;
   const size_t size = scale_bytes(w.packing.scales);
+  const RowLayout layout(w);
   std::vector<float> scales(groups), biases(groups);
   for (int i = 0; i < count; i++, out += width) {
-    const Row row = row_of(w, first + i);
-    read_scales(row.scales + size * (column / group), w.packing.scales, groups, scales.data());
-    read_scales(row.biases + size * (column / group), w.packing.scales, groups, biases.data());
-    const uint8_t* codes = row.codes + (size_t)column * BITS / 8;
+    const uint8_t* row = w.data + layout.row * (first + i);
+    read_scales(row + layout.scales + size * (column / group), w.packing.scales, groups, scales.data());
+    read_scales(row + layout.biases + size * (column / group), w.packing.scales, groups, biases.data());
+    const uint8_t* codes = row + (size_t)column * BITS / 8;
     for (int g = 0; g < groups; g++) {
       const vec s = splat(scales[g]), b = splat(biases[g]);
       for (int p = g * group; p < (g + 1) * group; p += 32) {
-        store(out + p, codes_at<BITS>(codes, p, 0) * s + b);
-        store(out + p + 16, codes_at<BITS>(codes, p, 1) * s + b);
+        vec low, high;
+        read_block<BITS>(codes, p, low, high);
+        store(out + p, low * s + b);
+        store(out + p + 16, high * s + b);
       }
     }
   }
@@ -124,25 +148,25 @@ void unpack_tile(const FrozenMatrix& w, int first, int count, int column, int wi
 template <int BITS, int R, int C>
 void direct_tile(const FrozenMatrix& w, int first, const float* x, float* y, long ldy, bool accumulate) {
   const int k = w.columns, group = w.packing.group, groups = k / group;
+  const RowLayout layout(w);
   float* scales = scratch((size_t)2 * C * groups);
-  float* biases = scales + C * groups;
   const uint8_t* codes[C];
   for (int c = 0; c < C; c++) {
-    const Row row = row_of(w, first + c);
-    codes[c] = row.codes;
-    read_scales(row.scales, w.packing.scales, groups, scales + c * groups);
-    read_scales(row.biases, w.packing.scales, groups, biases + c * groups);
+    codes[c] = w.data + layout.row * (first + c);
+    read_scales(codes[c] + layout.scales, w.packing.scales, 2 * groups, scales + 2 * c * groups);
   }
   vec acc[R][C] = {};
   for (int g = 0; g < groups; g++) {
     for (int p = g * group; p < (g + 1) * group; p += 32) {
-      for (int half = 0; half < 2; half++) {
-        vec column[C];
-        for (int c = 0; c < C; c++)
-          column[c] = codes_at<BITS>(codes[c], p, half) * scales[c * groups + g] + biases[c * groups + g];
+      for (int c = 0; c < C; c++) {
+        const vec s = splat(scales[2 * c * groups + g]), b = splat(scales[(2 * c + 1) * groups + g]);
+        vec low, high;
+        read_block<BITS>(codes[c], p, low, high);
+        low = low * s + b;
+        high = high * s + b;
         for (int r = 0; r < R; r++) {
-          const vec row = load(x + (long)r * k + p + 16 * half);
-          for (int c = 0; c < C; c++) acc[r][c] += row * column[c];
+          acc[r][c] += load(x + (long)r * k + p) * low;
+          acc[r][c] += load(x + (long)r * k + p + 16) * high;
         }
       }
     }
@@ -294,9 +318,14 @@ void frozen_exact(const FrozenMatrix& w, int m, const float* x, float* y, bool a
                           : direct<8>(w, begin, count, m, x, y, accumulate);
       return;
     }
-    float* tile = scratch((size_t)kBlock * k);
-    unpack(w, begin, count, 0, k, tile);
-    exact_linear(m, count, k, x, tile, y + begin, n, accumulate);
+    // A few columns at a time, which stay in the first-level cache.
+    const int some = std::max(6, 8192 / k / 6 * 6);
+    float* tile = scratch((size_t)some * k);
+    for (int j = 0; j < count; j += some) {
+      const int columns = std::min(some, count - j);
+      unpack(w, begin + j, columns, 0, k, tile);
+      exact_linear(m, columns, k, x, tile, y + begin + j, n, accumulate);
+    }
   };
   const int blocks = (n + kBlock - 1) / kBlock;
   // Waking another thread costs more than a small product.

@@ -10,6 +10,11 @@ export function samePacking(a: Packing | null, b: Packing | null): boolean {
   return a?.bits === b?.bits && a?.groupSize === b?.groupSize && a?.scales === b?.scales
 }
 
+/** Bytes of a packed row: its codes, then its scales, then its biases. */
+export function packedRowBytes(columns: number, { bits, groupSize, scales }: Packing): number {
+  return (columns * bits) / 8 + 2 * (columns / groupSize) * (scales === 'float32' ? 4 : 2)
+}
+
 /** (rows, columns). Whoever makes it disposes of it. */
 export class FrozenMatrix implements Disposable {
   /** Dense: (rows, columns) float32. Packed: (rows, words) uint32, laid out as native/frozen-matrix.h says. */
