@@ -11,6 +11,11 @@ import { checkedTaskName } from './task-of.ts'
 /** What every key of Shadow's own begins with. */
 export const keyPrefix = 'shadow_'
 
+/** What stands for the agent where it came with a key of Shadow's own. */
+export function callerOf(keyId: string): string {
+  return `key:${keyId}`
+}
+
 export interface KnownKey {
   readonly id: string
   /** The tasks that it may be used for; null for all. */
@@ -66,7 +71,7 @@ export function keyOf(access: Access, req: IncomingMessage): KnownKey | null {
  */
 export function targetFor(key: KnownKey | null, target: Target, req: IncomingMessage): Target {
   if (key === null) return target
-  const caller = `key:${key.id}`
+  const caller = callerOf(key.id)
   if (key.tasks === null) return { ...target, caller }
   const header = headerOf(pairsOf(req.rawHeaders), 'x-task')
   const named = target.task ?? (header === null ? null : checkedTaskName(header))

@@ -12,7 +12,7 @@ import { Durations, renderMetrics } from './metrics.ts'
 import { createProxyServer, type Listening, listen } from './server.ts'
 import type { TaskRules } from './task-of.ts'
 
-export { type Access, type KnownKey, keyPrefix } from './access.ts'
+export { type Access, callerOf, type KnownKey, keyPrefix } from './access.ts'
 export type { ProxyCounts } from './context.ts'
 export { createHttpUpstream } from './http-upstream.ts'
 export type { Listening } from './server.ts'

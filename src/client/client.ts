@@ -1,5 +1,12 @@
 /** Speaks HTTP to a running server. */
-import type { RouteChange } from '../contract/api.ts'
+import type { DeletionOrder, RouteChange } from '../contract/api.ts'
+import {
+  type CallSelection,
+  type DeletionPlan,
+  type DeletionResult,
+  deletionPlan,
+  deletionResult,
+} from '../contract/deletion.ts'
 
 /** A server on the same machine that takes longer is not to be steered. */
 const answerTimeoutMs = 2_000
@@ -28,11 +35,28 @@ export class ShadowClient {
 
   /** Resolves when the route answers as asked. @throws Error with the server's own words */
   async changeRoute(task: string, change: RouteChange): Promise<void> {
-    const reply = await fetch(`${this.#url}/shadow/v1/tasks/${encodeURIComponent(task)}/route`, {
-      method: 'PUT',
+    await this.#send('PUT', `/tasks/${encodeURIComponent(task)}/route`, change)
+  }
+
+  /** What `deleteCalls` would take now. @throws Error with the server's own words */
+  async planDeletion(selection: CallSelection): Promise<DeletionPlan> {
+    const order: DeletionOrder = { selection, isDryRun: true }
+    return deletionPlan.parse(await this.#send('POST', '/deletions', order))
+  }
+
+  /** Resolves when they are gone. @throws Error with the server's own words */
+  async deleteCalls(selection: CallSelection): Promise<DeletionResult> {
+    const order: DeletionOrder = { selection, isDryRun: false }
+    return deletionResult.parse(await this.#send('POST', '/deletions', order))
+  }
+
+  async #send(method: string, path: string, body: unknown): Promise<unknown> {
+    const reply = await fetch(`${this.#url}/shadow/v1${path}`, {
+      method,
       headers: { authorization: `Bearer ${this.#token}`, 'content-type': 'application/json' },
-      body: JSON.stringify(change),
+      body: JSON.stringify(body),
     })
     if (!reply.ok) throw new Error(await reply.text())
+    return await reply.json()
   }
 }

@@ -1,5 +1,6 @@
 /** The server's own API, under `/shadow/v1`. One schema for both sides of the wire. */
 import { z } from 'zod'
+import { callSelection } from './deletion.ts'
 import { routeState, versionName } from './route.ts'
 
 export const routeChange = z.strictObject({
@@ -11,3 +12,7 @@ export const routeChange = z.strictObject({
   sourceKey: z.string().optional(),
 })
 export type RouteChange = z.infer<typeof routeChange>
+
+/** Deleting captured calls, or finding out how many that would be. */
+export const deletionOrder = z.strictObject({ selection: callSelection, isDryRun: z.boolean() })
+export type DeletionOrder = z.infer<typeof deletionOrder>

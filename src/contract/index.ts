@@ -2,6 +2,7 @@
 export * from './api.ts'
 export * from './call.ts'
 export * from './dataset.ts'
+export * from './deletion.ts'
 export * from './evaluation.ts'
 export * from './judging.ts'
 export * from './message.ts'

@@ -1,7 +1,7 @@
 /** The server's own API under `/shadow/v1`: the same operations as the commands. */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { Hono } from 'hono'
-import { routeChange } from '../contract/api.ts'
+import { deletionOrder, routeChange } from '../contract/api.ts'
 import { taskName } from '../contract/task.ts'
 import { messageOf, ShadowError } from '../lib/error.ts'
 import type { ServerControl } from '../ops/serve.ts'
@@ -34,6 +34,15 @@ export function createApi(control: ServerControl): Hono {
     }
     await control.changeRoute(task.data, change.data)
     return context.json({ task: task.data, ...change.data })
+  })
+
+  app.post('/deletions', async (context) => {
+    const order = deletionOrder.safeParse(await context.req.json().catch(() => null))
+    if (!order.success) {
+      throw new ShadowError('invalid_request', 'Send {"selection": {…}, "isDryRun": true | false}.')
+    }
+    const { selection, isDryRun } = order.data
+    return context.json(await (isDryRun ? control.planDeletion(selection) : control.delete(selection)))
   })
 
   return app

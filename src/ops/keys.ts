@@ -1,5 +1,5 @@
 /** Keys to the proxy, for hosts other than the loopback. */
-import { keyPrefix } from '../../proxy/proxy.ts'
+import { callerOf, keyPrefix } from '../../proxy/proxy.ts'
 import { taskName } from '../contract/task.ts'
 import { ShadowError } from '../lib/error.ts'
 import type { ProxyKey } from '../store/pipeline/keys.ts'
@@ -39,4 +39,10 @@ export async function revokeKey({ pipeline }: Workspace, idOrName: string): Prom
   throw new ShadowError('not_found', `There is no key "${idOrName}" that could be revoked.`, {
     hint: '`shadow keys list` shows the keys there are.',
   })
+}
+
+/** What calls that came with a key are stored under: a name or id of Shadow's own, or an agent's API key as it sends it. */
+export async function credentialsOf({ pipeline }: Workspace, key: string): Promise<string[]> {
+  const own = (await pipeline.keys.list()).filter(({ id, name }) => id === key || name === key)
+  return own.length > 0 ? own.map(({ id }) => callerOf(id)) : [key, `Bearer ${key}`]
 }

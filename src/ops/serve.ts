@@ -7,6 +7,7 @@ import type { RouteChange } from '../contract/api.ts'
 import { dialects } from '../dialects/index.ts'
 import { messageOf, ShadowError } from '../lib/error.ts'
 import { openCaptureStore } from '../store/capture/index.ts'
+import { type Deleter, resumeDeletions } from './deletion.ts'
 import { findServer, removeServerFile, writeServerFile } from './server-file.ts'
 import { findVersion } from './serving/find-version.ts'
 import { KeyTable } from './serving/key-table.ts'
@@ -35,7 +36,7 @@ export interface ServeOptions {
   api: (control: ServerControl) => Hono
 }
 
-export interface ServerControl {
+export interface ServerControl extends Deleter {
   readonly token: string
   changeRoute(task: string, change: RouteChange): Promise<void>
 }
@@ -95,7 +96,13 @@ export async function serve(workspace: Workspace, options: ServeOptions): Promis
       await pipeline.routes.change({ task, ...event, ...(sourceKey === undefined ? {} : { sourceKey }) })
       await routes.refresh()
     },
+    planDeletion: (selection) => store.planDeletion(selection),
+    delete: (selection) => store.delete(selection),
   }
+  const resumed = resumeDeletions(workspace, store).catch((error: unknown) => {
+    log.error({ error: messageOf(error) }, 'a deletion that was killed could not be gone on with')
+  })
+  starting.defer(() => resumed)
   const connect = (name: string, { baseUrl, apiKey }: UpstreamSetting) =>
     starting.adopt(
       createHttpUpstream({

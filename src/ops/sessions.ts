@@ -20,10 +20,22 @@ export async function listSessions(
  */
 export async function showSession(workspace: Workspace, session: string): Promise<SessionTree> {
   await using captured = await openCaptured(workspace)
-  if (captured.reader === null) {
-    throw new ShadowError('not_found', 'Nothing has been captured yet.', {
-      hint: 'Start `shadow serve` and point an agent at it.',
-    })
-  }
+  if (captured.reader === null) throw nothingCaptured()
   return await captured.reader.sessionTree(session)
+}
+
+/**
+ * @param session its id, or what the agent called it
+ * @throws ShadowError not_found; conflict where several sessions go by the name
+ */
+export async function findSession(workspace: Workspace, session: string): Promise<SessionSummary> {
+  await using captured = await openCaptured(workspace)
+  if (captured.reader === null) throw nothingCaptured()
+  return await captured.reader.findSession(session)
+}
+
+function nothingCaptured(): ShadowError {
+  return new ShadowError('not_found', 'Nothing has been captured yet.', {
+    hint: 'Start `shadow serve` and point an agent at it.',
+  })
 }

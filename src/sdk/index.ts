@@ -5,6 +5,7 @@
 export { ShadowError } from '../lib/error.ts'
 export { createApi } from '../http/api.ts'
 export { listCalls, requestBytes, showCall } from '../ops/calls.ts'
+export { type DeletionReport, deleteCaptured, planDeletion } from '../ops/deletion.ts'
 export type { ProgressSink, StageProgress } from '../ops/progress.ts'
 export { importReferences } from '../ops/references.ts'
 export { changeRoute, newestVersion, routeHistory } from '../ops/route.ts'

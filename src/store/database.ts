@@ -7,6 +7,7 @@ import { dirname } from 'node:path'
 import SqliteDatabase from 'better-sqlite3'
 import { Kysely, SqliteDialect } from 'kysely'
 import { type Migration, Migrator } from 'kysely/migration'
+import { z } from 'zod'
 import { messageOf, ShadowError } from '../lib/error.ts'
 
 export interface OpenOptions {
@@ -42,7 +43,11 @@ export async function openDatabase<Schema>(
     state = schemaState(sqlite, path, migrations)
     if (options.readonly !== true) {
       sqlite.pragma(`page_size = ${options.pageSizeBytes ?? 8192}`)
+      // Takes effect in a new file only; in an old one a deletion sees to it.
+      sqlite.pragma('auto_vacuum = INCREMENTAL')
       sqlite.pragma('journal_mode = WAL')
+      // What is deleted is overwritten, and so is what a page leaves behind when it is split.
+      sqlite.pragma('secure_delete = ON')
     }
     sqlite.pragma(`synchronous = ${options.synchronous ?? 'normal'}`)
     sqlite.pragma('foreign_keys = ON')
@@ -118,6 +123,22 @@ function behind(path: string): ShadowError {
   return new ShadowError('store_failed', `The store ${path} was written by an older version of Shadow.`, {
     hint: 'The server that runs in this home is an older one: start it again with this version.',
   })
+}
+
+/**
+ * Gives free pages back and empties the write-ahead log, which holds old ones, for files of modest size.
+ * @returns false where a reader stands in the way
+ */
+export function scrubFile(sqlite: SqliteDatabase.Database): boolean {
+  sqlite.pragma('auto_vacuum = INCREMENTAL')
+  sqlite.exec('VACUUM')
+  return emptyLog(sqlite)
+}
+
+/** @returns false where a reader stands in the way */
+export function emptyLog(sqlite: SqliteDatabase.Database): boolean {
+  const [state] = z.array(z.object({ busy: z.number() })).parse(sqlite.pragma('wal_checkpoint(TRUNCATE)'))
+  return state?.busy === 0
 }
 
 /** @throws ShadowError store_failed when a newer version wrote the file, or it is no database */

@@ -37,6 +37,8 @@ export interface RecordedCall {
   agent?: string
   parentAgent?: string
   status?: CallStatus
+  /** Other fields of the request. */
+  fields?: Record<string, unknown>
 }
 
 let lastId = 0
@@ -46,7 +48,7 @@ export async function recordCall(store: CaptureStore, call: RecordedCall) {
   const id = String(++lastId).padStart(26, '0')
   const { messages, replies, tools, at = Date.now() } = call
   const body = Buffer.from(
-    JSON.stringify({ model: 'm', messages, ...(tools === undefined ? {} : { tools }) }),
+    JSON.stringify({ model: 'm', messages, ...(tools === undefined ? {} : { tools }), ...call.fields }),
   )
   const reply = Buffer.from(
     JSON.stringify({ choices: replies.map((message, index) => ({ index, message, finish_reason: 'stop' })) }),

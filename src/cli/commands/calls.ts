@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { listCalls, requestBytes, showCall } from '../../ops/calls.ts'
 import { openWorkspace } from '../../ops/workspace.ts'
+import { deleteCallsCommand } from './delete-calls.ts'
 import { parseLimit } from '../parse-limit.ts'
 import { renderDuration, renderTable, renderTime } from '../table.ts'
 
@@ -49,4 +50,5 @@ export function callsCommand(): Command {
         renderTable(['call', 'time', 'task', 'served by', 'model asked', 'status', 'took'], rows),
       )
     })
+    .addCommand(deleteCallsCommand())
 }

@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { listSessions, showSession } from '../../ops/sessions.ts'
 import { openWorkspace } from '../../ops/workspace.ts'
+import { deleteSessionCommand } from './delete-calls.ts'
 import { parseLimit } from '../parse-limit.ts'
 import { renderSession } from '../render-session.ts'
 import { renderTable, renderTime } from '../table.ts'
@@ -51,4 +52,5 @@ export function sessionsCommand(): Command {
           process.stdout.write(isJson ? `${JSON.stringify(tree, null, 2)}\n` : renderSession(tree))
         }),
     )
+    .addCommand(deleteSessionCommand())
 }

@@ -133,9 +133,14 @@ async function runStages(
   result.reportMarkdown = join(promoted.folder, reportFiles.markdown)
 }
 
+/** The lock that a run of the task holds. */
+export function runLockPath({ home }: Pick<Workspace, 'home'>, task: string): string {
+  return join(home, 'locks', `run-${task}.lock`)
+}
+
 /** Two runs of one task would write into each other's folders. @throws ShadowError busy */
 async function lockTask(workspace: Workspace, task: string): Promise<ProcessLock> {
-  const lock = takeLock(join(workspace.home, 'locks', `run-${task}.lock`))
+  const lock = takeLock(runLockPath(workspace, task))
   if (lock === null) {
     throw new ShadowError('busy', `Task ${task} has a run under way.`, {
       hint: 'Wait for it, or stop it with Ctrl-C; what it has finished is kept.',

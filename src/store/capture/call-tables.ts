@@ -149,16 +149,21 @@ export class CallTables {
       }
     })
     if (tools !== null) cuts.push({ slice: { start: tools[0], end: tools[1] }, filling: { kind: 'tools' } })
+    const parts: number[] = []
     for (const [start, end] of large) {
       const bytes = request.subarray(start, end)
       const hash = partHash(this.hash, bytes)
-      this.part(bytes, hash)
+      parts.push(this.part(bytes, hash))
       cuts.push({ slice: { start, end }, filling: { kind: 'part', hash: hash.toString('hex') } })
     }
     const { literal, holes } = cutOut(request, cuts)
     const text = writeHoles(holes)
     const hash = envelopeHash(this.hash, literal, text)
-    return this.sql.envelope.get(hash)?.id ?? madeBy(this.sql.insertEnvelope.run(hash, literal, text))
+    const known = this.sql.envelope.get(hash)?.id
+    if (known !== undefined) return known
+    const envelope = madeBy(this.sql.insertEnvelope.run(hash, literal, text))
+    for (const part of parts) this.sql.linkPart.run(envelope, part)
+    return envelope
   }
 }
 

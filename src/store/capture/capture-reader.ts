@@ -1,5 +1,6 @@
 /** Reading what was captured. Any process may, while the server writes. */
 import { existsSync } from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
 import type SqliteDatabase from 'better-sqlite3'
 import { sql } from 'kysely'
 import {
@@ -20,6 +21,9 @@ import { captureMigrations } from './migrations.ts'
 import type { CaptureSchema } from './schema.ts'
 import { treeOf } from './session-tree.ts'
 import { trajectoriesOf } from './trajectories.ts'
+
+/** Look-ups after which others get their turn. */
+const lookUpsAtOnce = 200
 
 export interface CallFilter {
   task?: string
@@ -151,7 +155,11 @@ export class CaptureReader {
     }
   }
 
-  private async findSession(idOrLabel: string): Promise<SessionSummary> {
+  /**
+   * @param idOrLabel its id, or what the agent called it
+   * @throws ShadowError not_found; conflict where several sessions go by the name
+   */
+  async findSession(idOrLabel: string): Promise<SessionSummary> {
     await this.catchUp()
     const byId = await this.sessionRows().where('sessions.id', '=', idOrLabel).execute()
     const found = byId.length > 0 ? byId : await this.sessionRows().where('label', '=', idOrLabel).execute()
@@ -260,6 +268,30 @@ export class CaptureReader {
     return fillIn({ literal: body.literal, holes: readHoles(body.holes) }, (hole) =>
       hole.kind === 'reply' ? (bytesAt.get(hole.place) ?? Buffer.alloc(0)) : Buffer.alloc(0),
     )
+  }
+
+  /** Whether every one of these calls is still there. */
+  async hasCalls(ids: readonly string[]): Promise<boolean> {
+    return await this.hasAll('SELECT 1 FROM calls WHERE id = ?', ids)
+  }
+
+  /** Whether every one of these canonical nodes (hex) is still there. */
+  async hasNodes(nodes: readonly string[]): Promise<boolean> {
+    return await this.hasAll(
+      'SELECT 1 FROM nodes WHERE hash = ?',
+      nodes.map((node) => Buffer.from(node, 'hex')),
+    )
+  }
+
+  private async hasAll(query: string, values: readonly (string | Buffer)[]): Promise<boolean> {
+    await this.catchUp()
+    const statement = this.opened.sqlite.prepare<[string | Buffer]>(query)
+    for (const [place, value] of values.entries()) {
+      // This may be the event loop that serves agents.
+      if (place % lookUpsAtOnce === lookUpsAtOnce - 1) await setImmediate()
+      if (statement.get(value) === undefined) return false
+    }
+    return true
   }
 
   async stats(): Promise<CaptureStats> {

@@ -2,12 +2,14 @@
  * The one writer of a home's captured traffic. A call is committed to the journal, at the price of one append,
  * before its reply ends; a thread brings it into the tables, where everything is read.
  */
+import type { CallSelection, DeletionPlan, DeletionResult } from '../../contract/index.ts'
 import { messageOf, ShadowError } from '../../lib/error.ts'
 import type { KeyedHash } from '../../lib/hash.ts'
 import { type OpenedDatabase, openDatabase } from '../database.ts'
 import { openStoreSecret } from '../secret.ts'
 import { encodeEntry } from './call-entry.ts'
 import { CaptureReader } from './capture-reader.ts'
+import { deleteCalls, planDeletion, storedSelectionOf } from './delete-calls.ts'
 import type { ProcessLock } from '../process-lock.ts'
 import { capturePath, journalFolder, lockHome } from './home.ts'
 import { IngestThread } from './ingest-thread.ts'
@@ -77,6 +79,7 @@ export class CaptureStore {
   private readonly ingest: IngestThread
   private readonly maxBacklogCalls: number
   private waits = 0
+  private deleting: Promise<unknown> = Promise.resolve()
   private closing: Promise<void> | null = null
 
   constructor(
@@ -107,7 +110,7 @@ export class CaptureStore {
       checkpointing: () => this.releaseSnapshot(),
       ingested: (lastId) => {
         this.releaseSnapshot()
-        this.recent.forgetUpTo(lastId)
+        if (lastId !== null) this.recent.forgetUpTo(lastId)
       },
       failed: onTrouble,
     })
@@ -180,6 +183,33 @@ export class CaptureStore {
       throw cannotRecord(cause)
     }
     this.ingest.wake()
+  }
+
+  /** What `delete` would take now. @throws ShadowError store_failed */
+  async planDeletion(selection: CallSelection): Promise<DeletionPlan> {
+    await this.ingest.catchUp()
+    return await planDeletion(this.ingest, storedSelectionOf(this.hash, selection))
+  }
+
+  /**
+   * Deletes calls and what only they held from every file of the store, overwriting it.
+   * @throws ShadowError store_failed; the same again goes on where this ended
+   */
+  delete(selection: CallSelection): Promise<DeletionResult> {
+    const deletion = this.deleting.catch(() => {}).then(() => this.deleteNow(selection))
+    this.deleting = deletion
+    return deletion
+  }
+
+  private async deleteNow(selection: CallSelection): Promise<DeletionResult> {
+    // A segment goes once the tables hold it and another has begun.
+    this.journal.beginSegment()
+    await this.ingest.catchUp()
+    const result = await deleteCalls(this.ingest, storedSelectionOf(this.hash, selection))
+    this.prompts.forgetAll(Date.now())
+    this.tails.forgetAll()
+    this.placing.forgetScopes()
+    return result
   }
 
   /** Brings everything into the tables first. */

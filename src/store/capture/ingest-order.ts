@@ -1,9 +1,38 @@
 /** What passes between the event loop and the ingesting thread. */
 import { z } from 'zod'
+import { deletionPlan } from '../../contract/index.ts'
+import { storedSelection } from './deletion.ts'
 
 /** What the thread can be told to do; it reports after each. */
-export const ingestOrder = z.enum(['ingest', 'checkpoint', 'stop'])
+export const ingestOrder = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('ingest') }),
+  z.object({ kind: z.literal('checkpoint') }),
+  z.object({ kind: z.literal('stop') }),
+  /** Notes which calls are to be deleted, and says how many they are. */
+  z.object({ kind: z.literal('choose'), selection: storedSelection }),
+  /** One step of making ready for deletion. */
+  z.object({ kind: z.literal('prepare') }),
+  z.object({ kind: z.literal('delete'), calls: z.number().int().positive() }),
+  /** One step of giving free pages back. */
+  z.object({ kind: z.literal('shrink') }),
+  /** Removes what is left of what was chosen outside the tables: rejected records, old pages in the log. */
+  z.object({ kind: z.literal('scrub'), selection: storedSelection, keepIndexes: z.boolean() }),
+])
 export type IngestOrder = z.infer<typeof ingestOrder>
+
+/** Orders that belong to a deletion. */
+export type DeletionOrder = Exclude<IngestOrder, { kind: 'ingest' | 'checkpoint' | 'stop' }>
+
+export const deletionStep = z.object({
+  plan: deletionPlan.optional(),
+  /** Calls that are gone now. */
+  deleted: z.number().optional(),
+  /** Whether the same order again would do more. */
+  hasMore: z.boolean().optional(),
+  unreadable: z.array(z.string()).optional(),
+  isScrubbed: z.boolean().optional(),
+})
+export type DeletionStep = z.infer<typeof deletionStep>
 
 export const ingestReport = z.object({
   /** What it took from the journal. */
@@ -11,6 +40,16 @@ export const ingestReport = z.object({
   bytes: z.number(),
   lastId: z.string().nullable(),
   rejected: z.array(z.object({ id: z.string().nullable(), reason: z.string() })),
+  step: deletionStep.nullable(),
   error: z.string().nullable(),
 })
 export type IngestReport = z.infer<typeof ingestReport>
+
+export const nothingIngested: IngestReport = {
+  calls: 0,
+  bytes: 0,
+  lastId: null,
+  rejected: [],
+  step: null,
+  error: null,
+}

@@ -2,7 +2,14 @@
 import { Worker } from 'node:worker_threads'
 import { messageOf, ShadowError } from '../../lib/error.ts'
 import { siblingModule } from '../../lib/sibling-module.ts'
-import { type IngestOrder, type IngestReport, ingestReport } from './ingest-order.ts'
+import {
+  type DeletionOrder,
+  type DeletionStep,
+  type IngestOrder,
+  type IngestReport,
+  ingestReport,
+  nothingIngested,
+} from './ingest-order.ts'
 
 /**
  * Milliseconds that a committed call waits for others to share its transaction, and that a reader in another
@@ -20,10 +27,16 @@ const checkpointBytes = 16 * 1024 * 1024
 export interface IngestEvents {
   /** A checkpoint is about to begin; it gets only as far as no reader stands in its way. */
   checkpointing(): void
-  /** The tables hold everything up to this call. */
-  ingested(lastId: string): void
+  /** The tables have changed, and hold everything up to this call, if any is new to them. */
+  ingested(lastId: string | null): void
   /** Something went wrong that loses nothing: the journal keeps what the tables don't have. */
   failed(message: string): void
+}
+
+interface Asked {
+  readonly order: DeletionOrder
+  resolve(step: DeletionStep): void
+  reject(reason: ShadowError): void
 }
 
 export class IngestThread {
@@ -35,6 +48,9 @@ export class IngestThread {
   private waiting: { resolve(): void; reject(reason: ShadowError): void }[] = []
   /** Those whose run is under way. */
   private served: typeof this.waiting = []
+  /** Orders of a deletion that wait for their turn, and the one under way. */
+  private readonly asked: Asked[] = []
+  private answering: Asked | null = null
   private isRunning = false
   isCheckpointing = false
   private callsInWal = 0
@@ -74,13 +90,23 @@ export class IngestThread {
     })
   }
 
+  /** Follows an order of a deletion when its turn has come. @throws ShadowError store_failed */
+  ask(order: DeletionOrder): Promise<DeletionStep> {
+    return new Promise((resolve, reject) => {
+      this.asked.push({ order, resolve, reject })
+      this.worker.ref()
+      if (!this.isRunning) this.next()
+    })
+  }
+
   async stop(): Promise<void> {
     if (this.timer !== null) clearTimeout(this.timer)
     while (this.isRunning) await new Promise((resolve) => setTimeout(resolve, 1))
     this.isStopping = true
+    for (const { reject } of this.asked.splice(0)) reject(cannotDelete('the store is being closed'))
     const ended = new Promise((resolve) => this.worker.once('exit', resolve))
     this.worker.ref()
-    this.send('stop')
+    this.send({ kind: 'stop' })
     await ended
   }
 
@@ -91,13 +117,7 @@ export class IngestThread {
     worker.unref()
     worker.on('message', (message) => this.done(ingestReport.parse(message)))
     worker.on('error', (error) => {
-      this.done({
-        calls: 0,
-        bytes: 0,
-        lastId: null,
-        rejected: [],
-        error: `the thread ended: ${messageOf(error)}`,
-      })
+      this.done({ ...nothingIngested, error: `the thread ended: ${messageOf(error)}` })
       if (!this.isStopping) this.worker = this.start()
     })
     return worker
@@ -109,45 +129,69 @@ export class IngestThread {
     this.hasMore = false
     this.served = this.waiting
     this.waiting = []
-    this.send('ingest')
+    this.send({ kind: 'ingest' })
   }
 
   private send(order: IngestOrder): void {
     this.isRunning = true
-    this.isCheckpointing = order === 'checkpoint'
+    this.isCheckpointing = order.kind === 'checkpoint' || order.kind === 'scrub'
+    if (this.isCheckpointing) this.events.checkpointing()
     this.worker.postMessage(order)
   }
 
-  private done({ calls, bytes, lastId, rejected, error }: IngestReport): void {
+  private done({ calls, bytes, lastId, rejected, step, error }: IngestReport): void {
     const wasCheckpoint = this.isCheckpointing
     this.isRunning = false
     this.isCheckpointing = false
-    this.callsInWal = wasCheckpoint ? 0 : this.callsInWal + calls
-    this.bytesInWal = wasCheckpoint ? 0 : this.bytesInWal + bytes
-    const { served } = this
+    const { served, answering } = this
     this.served = []
-    if (lastId !== null) this.events.ingested(lastId)
+    this.answering = null
+    const written = calls + (step?.deleted ?? 0)
+    this.callsInWal = wasCheckpoint ? 0 : this.callsInWal + written
+    this.bytesInWal = wasCheckpoint ? 0 : this.bytesInWal + bytes
+    if (lastId !== null || step !== null) this.events.ingested(lastId)
     for (const { id, reason } of rejected) {
       this.events.failed(
         `Call ${id ?? '(unreadable)'} can't be brought into capture.db: ${reason}. Its record is kept.`,
       )
     }
-    if (error === null) for (const { resolve } of served) resolve()
+    if (answering !== null) {
+      if (error === null) answering.resolve(step ?? {})
+      else answering.reject(cannotDelete(error))
+    } else if (error === null) for (const { resolve } of served) resolve()
     else {
       this.events.failed(`capture.db can't be written: ${error}. Calls wait in the journal.`)
       for (const { reject } of served) reject(cannotCatchUp(error))
     }
-    if (this.isStopping) return
-    if (this.waiting.length > 0) this.run()
+    if (!this.isStopping) this.next(error !== null, answering !== null)
+  }
+
+  /** What comes next: readers first, then, by turns, calls that have come and the steps of a deletion. */
+  private next(hasFailed = false, wasAsked = false): void {
+    if (this.waiting.length > 0 || (wasAsked && this.hasMore)) this.run()
+    else if (this.asked.length > 0) this.answer()
     else if (this.callsInWal >= checkpointCalls || this.bytesInWal >= checkpointBytes) {
-      this.events.checkpointing()
-      this.send('checkpoint')
+      this.send({ kind: 'checkpoint' })
     } else {
       this.worker.unref()
-      if (error !== null) this.wake(retryMs)
+      if (hasFailed) this.wake(retryMs)
       else if (this.hasMore) this.wake()
     }
   }
+
+  private answer(): void {
+    const asked = this.asked.shift()
+    if (asked === undefined) return
+    this.answering = asked
+    this.worker.ref()
+    this.send(asked.order)
+  }
+}
+
+function cannotDelete(reason: string): ShadowError {
+  return new ShadowError('store_failed', `Captured calls can't be deleted: ${reason}.`, {
+    hint: 'Give the same command again; it goes on where this one ended.',
+  })
 }
 
 function cannotCatchUp(reason: string): ShadowError {

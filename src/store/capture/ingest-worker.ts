@@ -4,13 +4,25 @@ import { z } from 'zod'
 import { messageOf } from '../../lib/error.ts'
 import { openDatabase } from '../database.ts'
 import { openStoreSecret } from '../secret.ts'
-import { capturePath, journalFolder } from './home.ts'
 import { CallTables } from './call-tables.ts'
-import { Ingest } from './ingest.ts'
+import { Deletion } from './deletion.ts'
+import { capturePath, journalFolder } from './home.ts'
+import { Ingest, type Ingested } from './ingest.ts'
+import {
+  type DeletionOrder,
+  type DeletionStep,
+  type IngestOrder,
+  type IngestReport,
+  ingestOrder,
+  nothingIngested,
+} from './ingest-order.ts'
 import { captureMigrations } from './migrations.ts'
+import { deleteRejected } from './rejected.ts'
 import type { CaptureSchema } from './schema.ts'
-import { ingestOrder } from './ingest-order.ts'
 import { prepareStatements } from './statements.ts'
+
+/** Milliseconds to wait for readers when the log is emptied. */
+const readersTimeoutMs = 500
 
 const { home, synchronous } = z
   .object({ home: z.string(), synchronous: z.enum(['normal', 'full']) })
@@ -19,24 +31,65 @@ const { home, synchronous } = z
 const { sqlite, close } = await openDatabase<CaptureSchema>(capturePath(home), captureMigrations, {
   synchronous,
 })
-const ingest = new Ingest(
-  sqlite,
-  new CallTables(prepareStatements(sqlite), openStoreSecret(home)),
-  journalFolder(home),
-)
+const hash = openStoreSecret(home)
+const folder = journalFolder(home)
+const ingest = new Ingest(sqlite, new CallTables(prepareStatements(sqlite), hash), folder)
+const deletion = new Deletion(sqlite, hash)
 
 // Checkpoints are ordered, at moments when no reader of this process stands in their way.
 sqlite.pragma('wal_autocheckpoint = 0')
+sqlite.pragma('temp_store = MEMORY')
+
+function follow(order: IngestOrder): IngestReport {
+  switch (order.kind) {
+    case 'ingest':
+      return reportOf(ingest.run())
+    case 'stop':
+      return reportOf(ingest.finish())
+    case 'checkpoint':
+      sqlite.pragma('wal_checkpoint(PASSIVE)')
+      return reportOf(ingest.run())
+    case 'choose':
+    case 'prepare':
+    case 'delete':
+    case 'shrink':
+    case 'scrub':
+      return { ...nothingIngested, step: stepOf(order) }
+  }
+}
+
+function stepOf(order: DeletionOrder): DeletionStep {
+  switch (order.kind) {
+    case 'choose':
+      return { plan: deletion.choose(order.selection) }
+    case 'prepare':
+      return { hasMore: deletion.prepareStep() }
+    case 'delete':
+      return { deleted: deletion.deleteStep(order.calls) }
+    case 'shrink':
+      return { hasMore: deletion.shrinkStep() }
+    case 'scrub': {
+      if (!order.keepIndexes) deletion.dropIndexes()
+      const unreadable = deleteRejected(folder, order.selection)
+      sqlite.pragma(`busy_timeout = ${readersTimeoutMs}`)
+      const isScrubbed = deletion.emptyLog()
+      sqlite.pragma('busy_timeout = 10000')
+      return { unreadable, isScrubbed }
+    }
+  }
+}
+
+function reportOf({ rejected, ...ingested }: Ingested): IngestReport {
+  const reasons = rejected.map(({ id, reason }) => ({ id, reason: messageOf(reason) }))
+  return { ...nothingIngested, ...ingested, rejected: reasons }
+}
 
 parentPort?.on('message', (message) => {
   const order = ingestOrder.parse(message)
   try {
-    if (order === 'checkpoint') sqlite.pragma('wal_checkpoint(PASSIVE)')
-    const { rejected, ...ingested } = order === 'stop' ? ingest.finish() : ingest.run()
-    const reasons = rejected.map(({ id, reason }) => ({ id, reason: messageOf(reason) }))
-    parentPort?.postMessage({ ...ingested, rejected: reasons, error: null })
+    parentPort?.postMessage(follow(order))
   } catch (error) {
-    parentPort?.postMessage({ lastId: null, calls: 0, bytes: 0, rejected: [], error: messageOf(error) })
+    parentPort?.postMessage({ ...nothingIngested, error: messageOf(error) })
   }
-  if (order === 'stop') void close().then(() => parentPort?.close())
+  if (order.kind === 'stop') void close().then(() => parentPort?.close())
 })

@@ -71,7 +71,7 @@ export class Journal {
    * @throws the file system's error; the journal is then as it was before
    */
   append(pieces: readonly Uint8Array[]): Promise<void> | void {
-    if (this.length >= segmentBytes) this.rotate()
+    if (this.length >= segmentBytes) this.beginSegment()
     this.write(frameOf(pieces))
     if (this.isSynced) return this.sync()
   }
@@ -104,7 +104,8 @@ export class Journal {
     }
   }
 
-  private rotate(): void {
+  /** Leaves the segment under way to be taken in and deleted. @throws the file system's error */
+  beginSegment(): void {
     const before = this.file
     this.segment++
     this.file = this.open()

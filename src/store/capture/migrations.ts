@@ -69,8 +69,25 @@ const checksums: Migration = {
   },
 }
 
+/** Which large values an envelope refers to, so that deleting finds those that no envelope does. */
+const envelopeParts: Migration = {
+  async up(db: Kysely<unknown>) {
+    for (const statement of [
+      `CREATE TABLE envelope_parts (
+        envelope INTEGER NOT NULL REFERENCES envelopes, part INTEGER NOT NULL REFERENCES parts,
+        PRIMARY KEY (envelope, part)) STRICT, WITHOUT ROWID`,
+      `INSERT OR IGNORE INTO envelope_parts SELECT envelopes.id, parts.id
+       FROM envelopes, json_each(envelopes.holes) hole
+       JOIN parts ON parts.hash = unhex(json_extract(hole.value, '$.hash'))`,
+    ]) {
+      await sql.raw(statement).execute(db)
+    }
+  },
+}
+
 export const captureMigrations: Record<string, Migration> = {
   '0001_first': first,
   '0002_identity': identity,
   '0003_checksums': checksums,
+  '0004_envelope_parts': envelopeParts,
 }

@@ -117,11 +117,16 @@ export class Placing {
     return recent ?? (row === undefined ? null : (this.sql.replyNamed.get(row, from.reply) ?? null))
   }
 
+  /** After a deletion, which may have freed their rows for others. */
+  forgetScopes(): void {
+    this.scopes.clear()
+  }
+
   private keyHash(credential: string | null): Buffer {
     return credential === null ? Buffer.alloc(0) : this.hash.of('credential', credential)
   }
 
-  /** Rows of scopes never change, so that each is looked up once. */
+  /** Rows of scopes never change but by deletion, so that each is looked up once. */
   private scope(task: string, keyHash: Buffer): Scope {
     const name = scopeOf({ task, keyHash })
     const row = this.scopes.get(name) ?? this.sql.scope.get(task, keyHash)?.id

@@ -57,6 +57,13 @@ export class RecentPrompts {
     )
   }
 
+  /** From now on the tables are asked for what was before. */
+  forgetAll(now: number): void {
+    this.byPrompt.clear()
+    this.byId.clear()
+    this.completeSince = now
+  }
+
   private forget(name: string): void {
     const entry = this.byPrompt.get(name)
     if (entry === undefined) return

@@ -21,6 +21,7 @@ export interface CaptureSchema {
   }
   /** What is left of a request when messages, tools and large values are taken out. */
   envelopes: { id: Generated<number>; hash: Buffer; literal: Buffer; holes: string }
+  envelope_parts: { envelope: number; part: number }
   /** One row for each key and task that calls came with. */
   scopes: { id: Generated<number>; task: string; key_hash: Buffer }
   sessions: {

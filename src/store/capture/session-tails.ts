@@ -53,6 +53,10 @@ export class SessionTails {
     if (oldest !== undefined) this.tails.delete(oldest)
   }
 
+  forgetAll(): void {
+    this.tails.clear()
+  }
+
   /**
    * The call of the session whose reply a rewritten prompt goes on from; null where nothing says so.
    * @param below depth of the last reply that the prompt shares with the session as it was; 0 for none

@@ -72,6 +72,7 @@ export interface Statements {
   readonly insertNode: SqliteDatabase.Statement<[Buffer, number | null, number]>
   readonly insertRawNode: SqliteDatabase.Statement<[Buffer, number | null, number | null, number, number]>
   readonly insertEnvelope: SqliteDatabase.Statement<[Buffer, Uint8Array, string]>
+  readonly linkPart: SqliteDatabase.Statement<[number, number]>
   readonly insertCall: SqliteDatabase.Statement<[CallColumns & { checksum: Buffer }]>
   readonly insertReply: SqliteDatabase.Statement<
     [number, number, number, number, number, string | null, number, number]
@@ -136,6 +137,9 @@ export function prepareStatements(sqlite: SqliteDatabase.Database): Statements {
     ),
     insertEnvelope: sqlite.prepare<[Buffer, Uint8Array, string]>(
       'INSERT INTO envelopes (hash, literal, holes) VALUES (?, ?, ?)',
+    ),
+    linkPart: sqlite.prepare<[number, number]>(
+      'INSERT OR IGNORE INTO envelope_parts (envelope, part) VALUES (?, ?)',
     ),
     insertCall: sqlite.prepare<[CallColumns & { checksum: Buffer }]>(
       `INSERT INTO calls (${callColumns.join(', ')}, checksum)

@@ -48,4 +48,22 @@ const keys: Migration = {
   },
 }
 
-export const pipelineMigrations: Record<string, Migration> = { '0001_first': first, '0002_keys': keys }
+const deletions: Migration = {
+  async up(db: Kysely<unknown>) {
+    for (const statement of [
+      `CREATE TABLE deletions (
+        id INTEGER PRIMARY KEY, selection TEXT, is_cascading INTEGER NOT NULL, requested_at INTEGER NOT NULL,
+        finished_at INTEGER) STRICT`,
+      'ALTER TABLE model_versions ADD COLUMN source_deleted_at INTEGER',
+      'ALTER TABLE model_versions ADD COLUMN retired_at INTEGER',
+    ]) {
+      await sql.raw(statement).execute(db)
+    }
+  },
+}
+
+export const pipelineMigrations: Record<string, Migration> = {
+  '0001_first': first,
+  '0002_keys': keys,
+  '0003_deletions': deletions,
+}

@@ -1,6 +1,7 @@
 /** pipeline.db: one repository a table, handed out together. */
 import { join } from 'node:path'
-import { openDatabase } from '../database.ts'
+import { openDatabase, scrubFile } from '../database.ts'
+import { DeletionRepository } from './deletions.ts'
 import { KeyRepository } from './keys.ts'
 import { pipelineMigrations } from './migrations.ts'
 import { ReferenceRepository } from './references.ts'
@@ -21,8 +22,11 @@ export interface PipelineStore {
   readonly versions: VersionRepository
   readonly routes: RouteRepository
   readonly keys: KeyRepository
+  readonly deletions: DeletionRepository
   /** Grows whenever another connection has committed; cheap enough to ask often. */
   dataVersion(): number
+  /** Gives free pages back and empties the write-ahead log; false where another process reads old pages. */
+  scrub(): boolean
   close(): Promise<void>
 }
 
@@ -41,7 +45,9 @@ export async function openPipelineStore(home: string): Promise<PipelineStore> {
     versions: new VersionRepository(db),
     routes: new RouteRepository(db),
     keys: new KeyRepository(db),
+    deletions: new DeletionRepository(db),
     dataVersion: () => Number(sqlite.pragma('data_version', { simple: true })),
+    scrub: () => scrubFile(sqlite),
     close,
   }
 }

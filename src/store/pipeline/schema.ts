@@ -46,6 +46,18 @@ export interface PipelineSchema {
     created_at: number
     promoted: number
     sentence: string
+    /** When calls that it was trained on were deleted. */
+    source_deleted_at: number | null
+    /** When its adapter was removed; it is kept so that its number isn't given out again. */
+    retired_at: number | null
+  }
+  deletions: {
+    id: Generated<number>
+    /** What was to go, as JSON; null once it has. */
+    selection: string | null
+    is_cascading: number
+    requested_at: number
+    finished_at: number | null
   }
   proxy_keys: {
     id: string

@@ -38,14 +38,44 @@ export class StageRepository {
     }
   }
 
-  /** All finished stages of that name. */
-  async list(name: string): Promise<{ task: string; key: string; output: unknown }[]> {
+  /** Ids of the runs that worked on any of these stages, and every stage that those runs worked on. */
+  async lineage(
+    keys: readonly string[],
+  ): Promise<{ runs: string[]; stages: { name: string; key: string }[] }> {
+    const runs = await this.#db
+      .selectFrom('stage_events')
+      .select('run')
+      .distinct()
+      .where('key', 'in', keys)
+      .execute()
+    const ids = runs.map(({ run }) => run)
+    const stages = await this.#db
+      .selectFrom('stage_events')
+      .select(['name', 'key'])
+      .distinct()
+      .where('run', 'in', ids)
+      .execute()
+    return { runs: ids, stages }
+  }
+
+  /** Names of the tasks that stages have finished for, or verdicts are kept of. */
+  async tasks(): Promise<string[]> {
     const rows = await this.#db
       .selectFrom('stages')
-      .select(['task', 'key', 'output'])
+      .select('task')
+      .union(this.#db.selectFrom('verdicts').select('task'))
+      .execute()
+    return rows.map(({ task }) => task)
+  }
+
+  /** All finished stages of that name. */
+  async list(name: string): Promise<{ task: string; name: string; key: string; output: unknown }[]> {
+    const rows = await this.#db
+      .selectFrom('stages')
+      .select(['task', 'name', 'key', 'output'])
       .where('name', '=', name)
       .execute()
-    return rows.map(({ task, key, output }) => ({ task, key, output: JSON.parse(output) }))
+    return rows.map(({ output, ...stage }) => ({ ...stage, output: JSON.parse(output) }))
   }
 
   async forget(key: string): Promise<void> {

@@ -26,4 +26,13 @@ export class VerdictRepository {
       .onConflict((conflict) => conflict.column('id').doNothing())
       .execute()
   }
+
+  async list(task: string): Promise<Verdict[]> {
+    const rows = await this.#db.selectFrom('verdicts').select('verdict').where('task', '=', task).execute()
+    return rows.map((row) => verdict.parse(JSON.parse(row.verdict)))
+  }
+
+  async remove(ids: readonly string[]): Promise<void> {
+    for (const id of ids) await this.#db.deleteFrom('verdicts').where('id', '=', id).execute()
+  }
 }

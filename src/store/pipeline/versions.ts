@@ -38,15 +38,21 @@ export class VersionRepository {
         created_at: Date.now(),
         promoted: version.promoted ? 1 : 0,
         sentence: version.sentence,
+        source_deleted_at: null,
+        retired_at: null,
       }
       await transaction.insertInto('model_versions').values(row).execute()
       return toVersion(row)
     })
   }
 
-  /** Newest first; of every task when none is named. */
+  /** Newest first, without those that were retired; of every task when none is named. */
   async list(task: string | null): Promise<ModelVersion[]> {
-    let query = this.#db.selectFrom('model_versions').selectAll().orderBy('created_at', 'desc')
+    let query = this.#db
+      .selectFrom('model_versions')
+      .selectAll()
+      .where('retired_at', 'is', null)
+      .orderBy('created_at', 'desc')
     if (task !== null) query = query.where('task', '=', task)
     return (await query.orderBy('number', 'desc').execute()).map(toVersion)
   }
@@ -57,8 +63,31 @@ export class VersionRepository {
       .selectAll()
       .where('task', '=', task)
       .where('number', '=', number)
+      .where('retired_at', 'is', null)
       .executeTakeFirst()
     return row === undefined ? null : toVersion(row)
+  }
+
+  /** Notes that calls which a version was trained on were deleted; whether that is news. */
+  async sourceDeleted(task: string, number: number): Promise<boolean> {
+    const { numUpdatedRows } = await this.#db
+      .updateTable('model_versions')
+      .set({ source_deleted_at: Date.now() })
+      .where('task', '=', task)
+      .where('number', '=', number)
+      .where('source_deleted_at', 'is', null)
+      .executeTakeFirst()
+    return numUpdatedRows > 0n
+  }
+
+  /** From now on there is no such version; its number isn't given out again. */
+  async retire(task: string, number: number): Promise<void> {
+    await this.#db
+      .updateTable('model_versions')
+      .set({ retired_at: Date.now() })
+      .where('task', '=', task)
+      .where('number', '=', number)
+      .execute()
   }
 }
 

@@ -1,0 +1,56 @@
+/** Records that no table could take are kept beside the journal; deletion has to look into them too. */
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type CallEntry, decodeEntry } from './call-entry.ts'
+import type { StoredSelection } from './deletion.ts'
+import { frameOf, recordAt } from './journal.ts'
+import { usersIn } from './user-of.ts'
+
+const rejectedName = 'rejected.log'
+
+/** Removes what matches; returns the paths of files that can't be searched. */
+export function deleteRejected(folder: string, selection: StoredSelection): string[] {
+  const unreadable = readdirSync(folder)
+    .filter((name) => name.endsWith('.damaged'))
+    .map((name) => join(folder, name))
+  const path = join(folder, rejectedName)
+  if (!existsSync(path)) return unreadable
+  const bytes = readFileSync(path)
+  const kept: Buffer[] = []
+  let isRead = true
+  let at = 0
+  for (let record = recordAt(bytes, at); record !== null; record = recordAt(bytes, at)) {
+    at = record.next
+    const entry = entryOf(record.payload)
+    if (entry === null) isRead = false
+    if (entry === null || !isSelected(entry, selection)) kept.push(frameOf([record.payload]))
+  }
+  if (at < bytes.length) {
+    isRead = false
+    kept.push(bytes.subarray(at))
+  }
+  if (kept.length === 0) rmSync(path)
+  else {
+    writeFileSync(`${path}.new`, Buffer.concat(kept), { mode: 0o600 })
+    renameSync(`${path}.new`, path)
+  }
+  return isRead ? unreadable : [...unreadable, path]
+}
+
+function entryOf(payload: Buffer): CallEntry | null {
+  try {
+    return decodeEntry(payload)
+  } catch {
+    return null
+  }
+}
+
+function isSelected(entry: CallEntry, { sessions, task, user, keyHashes, before }: StoredSelection): boolean {
+  return (
+    (sessions === undefined || sessions.includes(entry.session)) &&
+    (task === undefined || task === entry.task) &&
+    (user === undefined || usersIn(entry.request.toString('utf8')).includes(user)) &&
+    (keyHashes === undefined || keyHashes.includes(entry.keyHash)) &&
+    (before === undefined || entry.startedAt < before)
+  )
+}
