@@ -200,7 +200,33 @@ describe('a file that nobody should trust', () => {
       writeGguf(tinyLlama({ 'llama.block_count': ['u32', 4_000_000_000] })),
       /block_count: 4000000000 layers/,
     ],
-    ['rope scaling', writeGguf(tinyLlama({ 'llama.rope.scaling.type': ['string', 'yarn'] })), /rope scaling/],
+    [
+      'rope scaling',
+      writeGguf(
+        tinyLlama({ 'llama.rope.scaling.type': ['string', 'su'], 'llama.rope.scaling.factor': ['f32', 2] }),
+      ),
+      /rope scaling su/,
+    ],
+    [
+      'rope scaling by nothing',
+      writeGguf(tinyLlama({ 'llama.rope.scaling.type': ['string', 'yarn'] })),
+      /rope\.scaling\.factor: is missing/,
+    ],
+    [
+      'experts',
+      writeGguf(tinyLlama({ 'llama.expert_count': ['u32', 8] })),
+      /expert_count: 8 is not supported/,
+    ],
+    [
+      'scores scaled otherwise',
+      writeGguf(tinyLlama({ 'llama.attention.scale': ['f32', 0.5] })),
+      /attention\.scale: 0\.5 is not supported/,
+    ],
+    [
+      'a part of each head that turns',
+      writeGguf(tinyLlama({ 'llama.rope.dimension_count': ['u32', 2] })),
+      /dimension_count: rope turns only 2 of 4/,
+    ],
     [
       'too few tokens',
       writeGguf(tinyLlama({ 'tokenizer.ggml.tokens': ['strings', ['a']] })),

@@ -5,17 +5,21 @@ import type { ExportBase } from './export-base.ts'
 import { mergedTensors } from './export-merge.ts'
 import { fitsBlocks, type GgufTensorToWrite, type GgufWriteType, writeGguf } from './gguf-write.ts'
 import type { GgufValue } from './gguf-file.ts'
-import { llamaTensorNames, permuteRows } from './llama-names.ts'
+import { type GgufTensorName, ggufTensorNames, ropeTensors } from './gguf-names.ts'
+import { permuteRows } from './head-rows.ts'
 import type { StoredTensor } from './stored-tensor.ts'
 import type { LoraModule } from './adapter.ts'
 
 /** llama.cpp's `general.file_type`: what most tensors are. */
 const fileTypes = { F32: 0, F16: 1, Q8_0: 7 } as const
 
-/** A tensor's rows as `convert_hf_to_gguf.py` orders them, where it does. */
-function inFileOrder(tensor: Pick<StoredTensor, 'shape' | 'read'>, permutedHeads: number | undefined) {
+/** A tensor as `convert_hf_to_gguf.py` writes it: some rows in another order, some norms larger by 1. */
+function inFileOrder(
+  tensor: Pick<StoredTensor, 'shape' | 'read'>,
+  { permutedHeads, offset = 0 }: Pick<GgufTensorName, 'permutedHeads' | 'offset'>,
+) {
   const read = (): Float32Array<ArrayBuffer> => {
-    const data = tensor.read()
+    const data = offset === 0 ? tensor.read() : tensor.read().map((value) => value + offset)
     return permutedHeads === undefined ? data : permuteRows(data, tensor.shape[0] ?? 1, permutedHeads)
   }
   return { shape: tensor.shape, read }
@@ -36,7 +40,7 @@ export async function exportGguf(
   const merged = mergedTensors(base.tensors, modules)
   const changed = new Set(modules.map(({ module }) => `${module}.weight`))
   const tensors: GgufTensorToWrite[] = []
-  for (const [name, target] of llamaTensorNames(base.architecture)) {
+  for (const [name, target] of ggufTensorNames(base.config.model_type, base.architecture)) {
     const tensor = merged.get(target.name)
     if (tensor === undefined) continue
     const wanted = tensor.shape.length === 1 ? 'F32' : fitsBlocks(tensor.shape, type) ? type : 'F16'
@@ -44,9 +48,16 @@ export async function exportGguf(
     tensors.push({
       name,
       type: wanted,
-      ...inFileOrder(tensor, target.permutedHeads),
+      ...inFileOrder(tensor, target),
       ...(asItIs && { raw: () => base.rawTensor(name) }),
     })
+  }
+  for (const name of ropeTensors) {
+    const factors = base.gguf.tensors.get(name)
+    if (factors?.type.decode === undefined) continue
+    const { decode } = factors.type
+    const read = (): Float32Array<ArrayBuffer> => decode(new Uint8Array(base.rawTensor(name)))
+    tensors.push({ name, type: 'F32', shape: factors.shape, read })
   }
   const metadata = new Map(base.gguf.metadata)
   metadata.delete('general.alignment')
@@ -79,12 +90,12 @@ export async function exportGgufLora(
   mergedTensors(base.tensors, modules)
   const byModule = new Map(modules.map((lora) => [`${lora.module}.weight`, lora]))
   const tensors: GgufTensorToWrite[] = []
-  for (const [name, target] of llamaTensorNames(base.architecture)) {
+  for (const [name, target] of ggufTensorNames(base.config.model_type, base.architecture)) {
     const lora = byModule.get(target.name)
     if (lora === undefined) continue
     const { a, b } = lora
     const asRead = (data: Float32Array) => () => Float32Array.from(data)
-    const factorB = inFileOrder({ shape: b.shape, read: asRead(b.data) }, target.permutedHeads)
+    const factorB = inFileOrder({ shape: b.shape, read: asRead(b.data) }, target)
     tensors.push({ name: `${name}.lora_a`, type: 'F32', shape: a.shape, read: asRead(a.data) })
     tensors.push({ name: `${name}.lora_b`, type: 'F32', ...factorB })
   }

@@ -1,6 +1,7 @@
 /** A merged model as a Hugging Face folder: what `AutoModelForCausalLM.from_pretrained` needs, and its tokenizer. */
 import { join } from 'node:path'
 import { writeFileAtomically } from '../../lib/files.ts'
+import { modelClassName } from '../models/registry.ts'
 import { ggufPreTokenizers } from '../tokenizer/pre-tokenizers.ts'
 import type { ExportBase } from './export-base.ts'
 import { mergedTensors } from './export-merge.ts'
@@ -42,10 +43,7 @@ export async function exportHuggingFace(
   }
   await write('generation_config.json', ids)
   await write('config.json', {
-    architectures: ['LlamaForCausalLM'],
-    hidden_act: 'silu',
-    attention_bias: false,
-    mlp_bias: false,
+    architectures: [modelClassName(config)],
     ...config,
     ...ids,
     torch_dtype: torchNames[type],

@@ -4,7 +4,7 @@
  * How to add one: write `models/<model_type>.ts` (kebab-case) with a zod schema of the configuration fields that decide the
  * arithmetic and a `ModelFamily` that turns them into an `Architecture` (config-fields.ts has what families share; a
  * difference that no `BlockSpec` can express goes into nn/decoder-block.ts), add a line to `families`, and check it
- * against `transformers` by a tiny seeded configuration in tests/fixtures/scripts/families.py.
+ * against `transformers` by a tiny seeded configuration in tests/fixtures/scripts/families.py. For GGUF files see io/gguf-config.ts.
  */
 import { ShadowError } from '../../lib/error.ts'
 import type { WeightSource } from '../nn/weights.ts'
@@ -42,6 +42,11 @@ function familyOf({ model_type: modelType }: Pick<ModelConfig, 'model_type'>): M
   throw new ShadowError('invalid_config', `Models of type ${modelType} are not supported.`, {
     hint: `Choose a model of one of these types: ${modelTypes().join(', ')}.`,
   })
+}
+
+/** The family's class in `transformers`. @throws ShadowError `invalid_config` for a family that is not here */
+export function modelClassName(config: ModelConfig): string {
+  return familyOf(config).className
 }
 
 /** What a configuration stands for. @throws ShadowError `invalid_config` naming the field */
