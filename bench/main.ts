@@ -11,6 +11,7 @@ import type { Row } from './row.ts'
 
 const benchmarks: Record<string, () => Promise<{ run: (args: readonly string[]) => Promise<Row[]> }>> = {
   train: () => import('./train.ts'),
+  unique: () => import('./train-unique.ts'),
   proxy: () => import('./proxy.ts'),
   setup: () => import('./setup.ts'),
   demo: () => import('./demo.ts'),

@@ -5,15 +5,31 @@ import { join } from 'node:path'
 import { Runtime } from '../src/engine/index.ts'
 import { differences, readConversations } from '../tests/engine/conversations.ts'
 import { exactTrips, logitTrips } from '../tests/engine/round-trips.ts'
+import { sftLosses, worstLoss } from '../tests/engine/sft-losses.ts'
 import { writeTinyModel } from '../tests/support/tiny-model.ts'
 import { figure, type Row } from './row.ts'
 
-const parts: readonly (() => Promise<Row[]>)[] = [files, tokens]
+const parts: readonly (() => Row[] | Promise<Row[]>)[] = [files, tokens, sft]
 
 export async function run(): Promise<Row[]> {
   const rows: Row[] = []
   for (const part of parts) rows.push(...(await part()))
   return rows
+}
+
+/** parity.sft: the losses of a fine-tuning against those of TRL with PEFT, on the default model. */
+function sft(): Row[] {
+  const losses = sftLosses(20)
+  const worst = worstLoss(losses)
+  return [
+    figure(
+      'parity.sft',
+      `largest difference of the first ${losses.theirs.length} losses from those of TRL with PEFT, SmolLM2-135M`,
+      worst,
+      'relative',
+      { must: '≤ 1e-3', ok: worst <= 1e-3 },
+    ),
+  ]
 }
 
 /** parity.files: round trips of adapters and models through every format, on a tiny seeded model. */

@@ -1,6 +1,6 @@
 /**
- * How many steps a training takes, when it evaluates and saves, and its learning rates: transformers'
- * `get_*_schedule_with_warmup`, but for the warm-up, whose first step is above zero here.
+ * How many steps a training takes, when it evaluates and saves, and its learning rates: those of
+ * transformers' `get_*_schedule_with_warmup`, so that a run can be laid beside one of TRL step by step.
  */
 import type { TrainConfig } from '../src/contract/train-config.ts'
 
@@ -31,17 +31,17 @@ export function evaluationInterval(config: TrainConfig, total: number): number {
 
 /** Optimizer steps over which the learning rate rises. */
 export function warmupSteps(config: TrainConfig, total: number): number {
-  return config.warmup_ratio === null ? config.warmup_steps : Math.round(config.warmup_ratio * total)
+  return config.warmup_ratio === null ? config.warmup_steps : Math.ceil(config.warmup_ratio * total)
 }
 
 /**
- * The learning rate of optimizer step `step`, counted from 0. It rises linearly over the warm-up, the first
- * step of which is already above zero, then stays, falls linearly, or along half a cosine, towards zero.
+ * The learning rate of optimizer step `step`, counted from 0. It rises linearly over the warm-up, from zero in the
+ * first step, then stays, falls linearly, or along half a cosine, towards zero.
  * @param peak what the warm-up rises to
  */
 export function learningRateAt(config: TrainConfig, peak: number, step: number, total: number): number {
   const warmup = warmupSteps(config, total)
-  if (step < warmup) return (peak * (step + 1)) / (warmup + 1)
+  if (step < warmup) return (peak * step) / warmup
   const progress = total <= warmup ? 0 : (step - warmup) / (total - warmup)
   switch (config.lr_scheduler_type) {
     case 'constant':

@@ -32,10 +32,10 @@ describe('schedules', () => {
     expect(trainConfig.safeParse({ eval_steps: 0 }).success).toBe(false)
   })
 
-  it('rises over the warm-up from above zero, then falls', () => {
+  it('rises over the warm-up from zero, then falls, as in transformers', () => {
     const config = trainConfig.parse({ warmup_ratio: 0.2 })
     const rates = Array.from({ length: 10 }, (_, step) => learningRateAt(config, 1, step, 10))
-    expect(rates).toEqual([1 / 3, 2 / 3, 1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8])
+    expect(rates).toEqual([0, 1 / 2, 1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8])
     expect(warmupSteps({ ...config, warmup_ratio: null, warmup_steps: 3 }, 10)).toBe(3)
   })
 
