@@ -1,9 +1,10 @@
 /** From files to a model that runs, and adapters between memory and PEFT's format. */
 import { ShadowError } from '../lib/error.ts'
 import { LoraAdapter } from './adapters/lora.ts'
+import { readAdapterFolder } from './io/adapter-folder.ts'
 import { builtFrom } from './io/file-problem.ts'
 import { loadGguf } from './io/gguf.ts'
-import { loadAdapter, saveAdapter } from './io/peft.ts'
+import { saveAdapter } from './io/peft.ts'
 import { type Quantization, weightSource } from './io/weight-source.ts'
 import type { CausalLM } from './models/causal-lm.ts'
 import { createModel } from './models/registry.ts'
@@ -79,11 +80,11 @@ export async function saveLora(folder: string, adapter: LoraAdapter, baseModel: 
 }
 
 /**
- * Loads an adapter that PEFT or Shadow wrote, for a base model that it fits.
+ * Loads an adapter that PEFT, mlx-lm or Shadow wrote, for a base model that it fits.
  * @throws ShadowError not_found | invalid_file naming file and field
  */
 export function loadLora(model: CausalLM, folder: string): LoraAdapter {
-  const { config, tensors } = loadAdapter(folder)
+  const { config, tensors } = readAdapterFolder(folder)
   const { r, lora_alpha, lora_dropout, use_rslora, use_dora, rank_pattern, alpha_pattern } = config
   const factor = '.lora_A.weight'
   const paths = [...tensors.keys()].flatMap((name) =>

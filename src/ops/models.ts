@@ -1,7 +1,7 @@
 /** Base models and adapters by name. */
 import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { readAdapterFolder } from '../engine/io/export.ts'
+import { readAdapterFolder } from '../engine/io/adapter-folder.ts'
 import { ShadowError } from '../lib/error.ts'
 import { defaultModelName, defaultModelPath } from '../setup/model.mjs'
 import type { Workspace } from './workspace.ts'

@@ -106,6 +106,12 @@ describe('a folder that nobody should trust', () => {
       'invalid_file',
       /has no .*magnitude_vector/,
     ],
+    [
+      'an init that changes the base',
+      (at) => edit(at, { init_lora_weights: 'pissa' }),
+      'invalid_file',
+      /init_lora_weights: "pissa" is not supported/,
+    ],
     ['trained biases', (at) => edit(at, { bias: 'all' }), 'invalid_file', /bias: "all" is not supported/],
     [
       'a rank by pattern that is another',

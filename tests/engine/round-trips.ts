@@ -4,7 +4,8 @@
  */
 import { join } from 'node:path'
 import { mergedTensors } from '../../src/engine/io/export-merge.ts'
-import { type ExportRequest, exportModel, readAdapterFolder } from '../../src/engine/io/export.ts'
+import { readAdapterFolder } from '../../src/engine/io/adapter-folder.ts'
+import { type ExportRequest, exportModel } from '../../src/engine/io/export.ts'
 import { type LoraAdapter, loraModules } from '../../src/engine/io/adapter.ts'
 import { encodeF16, encodeQ8_0 } from '../../src/engine/io/ggml-encode.ts'
 import { decodeF16, ggmlTypes } from '../../src/engine/io/ggml-types.ts'

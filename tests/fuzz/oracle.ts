@@ -43,7 +43,8 @@ export function judgeLoad(
 function problemOfError(thrown: unknown, folder: string): string | undefined {
   if (!(thrown instanceof ShadowError)) return `untyped: ${messageOf(thrown).slice(0, 200)}`
   const { code, message } = thrown
-  if (code !== 'invalid_file' && code !== 'not_found') return `code ${code}: ${message.slice(0, 200)}`
+  if (!['invalid_file', 'not_found', 'invalid_config'].includes(code))
+    return `code ${code}: ${message.slice(0, 200)}`
   const at = message.indexOf(folder)
   if (at < 0 || !/^[^:]+: \S/.test(message.slice(at)))
     return `names no file and field: ${message.slice(0, 200)}`

@@ -6,6 +6,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { loadGguf } from '../../src/engine/io/gguf.ts'
 import { loadMlxAdapter } from '../../src/engine/io/mlx-lm.ts'
+import { openModelFolder } from '../../src/engine/io/model-folder.ts'
 import { loadAdapter } from '../../src/engine/io/peft.ts'
 import { openSafetensors } from '../../src/engine/io/safetensors.ts'
 import { loadText } from '../../src/engine/model-files.ts'
@@ -59,7 +60,56 @@ export const fuzzTargets: readonly FuzzTarget[] = [
     write: (folder, chance) => writeAdapter(folder, chance, 'adapters.safetensors', mlxConfig, mlxTensors),
     load: (folder) => void loadMlxAdapter(folder),
   },
+  {
+    name: 'Hugging Face folder',
+    write: writeModelFolder,
+    load(folder) {
+      using model = openModelFolder(folder)
+      for (const tensor of model.tensors.values()) tensor.read()
+    },
+  },
 ]
+
+const modelConfig = {
+  architectures: ['LlamaForCausalLM'],
+  model_type: 'llama',
+  vocab_size: 4,
+  hidden_size: 2,
+  intermediate_size: 2,
+  num_hidden_layers: 1,
+  num_attention_heads: 1,
+  num_key_value_heads: 1,
+  head_dim: 2,
+  rms_norm_eps: 1e-5,
+  rope_theta: 10_000,
+  rope_scaling: { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4 },
+  max_position_embeddings: 64,
+  tie_word_embeddings: true,
+  attention_bias: false,
+}
+
+const layer = 'model.layers.0'
+const matrix = (start: number): Json => ({ dtype: 'F32', shape: [2, 2], data_offsets: [start, start + 16] })
+const vector = (start: number): Json => ({ dtype: 'F32', shape: [2], data_offsets: [start, start + 8] })
+const shards: Readonly<Record<string, Record<string, Json>>> = {
+  'model-00001-of-00002.safetensors': {
+    'model.embed_tokens.weight': { dtype: 'BF16', shape: [4, 2], data_offsets: [0, 16] },
+    'model.norm.weight': vector(16),
+    [`${layer}.input_layernorm.weight`]: vector(24),
+    [`${layer}.post_attention_layernorm.weight`]: vector(32),
+  },
+  'model-00002-of-00002.safetensors': Object.fromEntries(
+    ['self_attn.q', 'self_attn.k', 'self_attn.v', 'self_attn.o', 'mlp.gate', 'mlp.up', 'mlp.down'].map(
+      (name, index) => [`${layer}.${name}_proj.weight`, matrix(16 * index)],
+    ),
+  ),
+}
+const index = {
+  metadata: { total_size: 152 },
+  weight_map: Object.fromEntries(
+    Object.entries(shards).flatMap(([file, tensors]) => Object.keys(tensors).map((name) => [name, file])),
+  ),
+}
 
 const plainTensors = {
   __metadata__: { format: 'pt' },
@@ -105,6 +155,24 @@ const mlxTensors = {
   'm.q_proj.lora_a': { dtype: 'F32', shape: [3, 2], data_offsets: [0, 24] },
   'm.q_proj.lora_b': { dtype: 'F32', shape: [2, 4], data_offsets: [24, 56] },
   'm.q_proj.m': { dtype: 'F32', shape: [4], data_offsets: [56, 72] },
+}
+
+/** One of the folder's files is spoiled, or two. */
+function writeModelFolder(folder: string, chance: Chance): number {
+  const spoiled = [chance.below(4), chance.is(0.2) ? chance.below(4) : -1]
+  const json = (value: Json, turn: number): Buffer =>
+    Buffer.from(
+      spoiled.includes(turn) ? spoiledText(mutateJson(value, chance), chance) : JSON.stringify(value),
+    )
+  let bytes = put(folder, 'config.json', json(modelConfig, 0))
+  bytes += put(folder, 'model.safetensors.index.json', json(index, 1))
+  Object.entries(shards).forEach(([name, tensors], turn) => {
+    const content = spoiled.includes(turn + 2)
+      ? spoiledSafetensors(tensors, chance)
+      : safetensorsFile(tensors)
+    bytes += put(folder, name, content)
+  })
+  return bytes
 }
 
 function writeAdapter(

@@ -1,13 +1,13 @@
 /** Adapters and models in the formats of others. Loads no native code. */
 import { existsSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
 import { ShadowError } from '../../lib/error.ts'
 import { openExportBase } from './export-base.ts'
 import { exportGguf, exportGgufLora } from './export-gguf.ts'
 import { exportHuggingFace } from './export-hf.ts'
-import { loadMlxAdapter, saveMlxAdapter } from './mlx-lm.ts'
-import { type LoraAdapter, loraModules } from './adapter.ts'
-import { loadAdapter, saveAdapter } from './peft.ts'
+import { saveMlxAdapter } from './mlx-lm.ts'
+import { loraModules } from './adapter.ts'
+import { readAdapterFolder } from './adapter-folder.ts'
+import { saveAdapter } from './peft.ts'
 
 /**
  * `peft` and `mlx-lm`: the adapter alone. `hf`, `gguf`: base and adapter as one model. `gguf-lora`: the adapter
@@ -29,12 +29,6 @@ export interface ExportRequest {
   type?: string
   /** Must be new or empty. */
   outFolder: string
-}
-
-/** Reads an adapter folder of PEFT, mlx-lm or Shadow. @throws ShadowError `not_found` | `invalid_file` */
-export function readAdapterFolder(folder: string): LoraAdapter {
-  const isMlx = existsSync(join(folder, 'adapters.safetensors'))
-  return isMlx ? loadMlxAdapter(folder) : loadAdapter(folder)
 }
 
 /**

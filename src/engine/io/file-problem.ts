@@ -10,22 +10,28 @@ const longestProblem = 400
  * problem: it is cut to a length that a person reads, and control characters never reach a terminal.
  */
 export function fileProblem(path: string, field: string, problem: string, hint: string): ShadowError {
-  const text = `${shown(path, 4096)}: ${shown(field, longestField)}: ${shown(problem, longestProblem)}.`
-  return new ShadowError('invalid_file', text, { hint })
+  return new ShadowError('invalid_file', sentence(path, field, problem), { hint })
 }
 
 /**
  * Runs a part that is built from a file's field and knows nothing of files: what it throws, or what a package
- * that it stands on throws, names them.
+ * that it stands on throws, names them; the code of a ShadowError stays.
  */
 export function builtFrom<T>(path: string, field: string, build: () => T): T {
   try {
     return build()
   } catch (thrown) {
-    const hint = thrown instanceof ShadowError ? thrown.hint : undefined
-    const problem = messageOf(thrown).replace(/\.$/, '')
-    throw fileProblem(path, field, problem, hint ?? damagedFileHint)
+    const text = sentence(path, field, messageOf(thrown).replace(/\.$/, ''))
+    const known = thrown instanceof ShadowError ? thrown : undefined
+    throw new ShadowError(known?.code ?? 'invalid_file', text, {
+      hint: known?.hint ?? damagedFileHint,
+      cause: thrown,
+    })
   }
+}
+
+function sentence(path: string, field: string, problem: string): string {
+  return `${shown(path, 4096)}: ${shown(field, longestField)}: ${shown(problem, longestProblem)}.`
 }
 
 function shown(text: string, longest: number): string {

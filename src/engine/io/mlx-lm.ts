@@ -14,7 +14,8 @@ import { encodeSafetensors, openSafetensors, type TensorData, tensorData } from 
 
 const configFile = 'adapter_config.json'
 const damagedHint = 'The adapter is damaged or was not written by mlx-lm; fetch it again.'
-const tensorFile = 'adapters.safetensors'
+/** What tells its folders from PEFT's. */
+export const mlxTensorFile = 'adapters.safetensors'
 
 const mlxConfig = z.looseObject({
   fine_tune_type: z.enum(['lora', 'dora']).default('lora'),
@@ -59,7 +60,7 @@ export async function saveMlxAdapter(folder: string, adapter: LoraAdapter): Prom
     num_layers: -1,
     lora_parameters: { rank, scale, dropout: config.lora_dropout, keys },
   }
-  await writeFileAtomically(join(folder, tensorFile), encodeSafetensors(tensors))
+  await writeFileAtomically(join(folder, mlxTensorFile), encodeSafetensors(tensors))
   await writeFileAtomically(join(folder, configFile), JSON.stringify(written, null, 4))
 }
 
@@ -70,7 +71,7 @@ export async function saveMlxAdapter(folder: string, adapter: LoraAdapter): Prom
 export function loadMlxAdapter(folder: string): LoraAdapter {
   const mlx = readConfig(join(folder, configFile))
   const { rank, scale, dropout } = mlx.lora_parameters
-  const path = join(folder, tensorFile)
+  const path = join(folder, mlxTensorFile)
   using file = openSafetensors(path)
   const tensors = new Map<string, TensorData>()
   const modules = new Set<string>()

@@ -9,7 +9,7 @@ import { z } from 'zod'
 import { type Architecture, architectureTensors } from '../models/architecture.ts'
 import type { ModelConfig } from '../models/family.ts'
 import { architectureOf } from '../models/registry.ts'
-import { damagedFileHint, fileProblem } from './file-problem.ts'
+import { builtFrom, damagedFileHint, fileProblem } from './file-problem.ts'
 import { readJsonObject } from './json-file.ts'
 import { openSafetensors, type SafetensorsFile } from './safetensors.ts'
 import type { StoredTensor } from './stored-tensor.ts'
@@ -54,7 +54,7 @@ export function openModelFolder(path: string): ModelFolder {
         'num_hidden_layers',
         `${config.num_hidden_layers} layers cannot come from ${tensors.size} tensors`,
       )
-    const architecture = architectureOf(config)
+    const architecture = builtFrom(join(path, configFile), 'settings', () => architectureOf(config))
     checkTensors(path, architecture, tensors)
     return { path, config, architecture, tensors, [Symbol.dispose]: () => closeAll(files) }
   } catch (thrown) {

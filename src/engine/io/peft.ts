@@ -36,6 +36,8 @@ const plainFields = {
 
 /** Fields that change what an adapter computes and that are not honoured, with their harmless values. */
 const refusedFields: Readonly<Record<string, readonly unknown[]>> = {
+  // Others (pissa, olora, corda, loftq, lora_ga) change the base, which the adapter alone does not say.
+  init_lora_weights: [true, false, null, 'gaussian', 'eva', 'orthogonal'],
   bias: ['none'],
   fan_in_fan_out: [false],
   use_qalora: [false],
@@ -49,6 +51,7 @@ const refusedFields: Readonly<Record<string, readonly unknown[]>> = {
   arrow_config: [null],
   kasa_config: [null],
   monteclora_config: [null],
+  velora_config: [null],
 }
 
 /**

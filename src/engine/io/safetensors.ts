@@ -38,7 +38,8 @@ const headerEntry = z.strictObject({
   shape: z.array(z.int().nonnegative()),
   data_offsets: z.tuple([z.int().nonnegative(), z.int().nonnegative()]),
 })
-const metadataEntry = z.record(z.string(), z.string())
+/** MLX writes null where there is none. */
+const metadataEntry = z.record(z.string(), z.string()).nullable()
 
 const elementTypes: ReadonlyMap<
   string,
@@ -88,7 +89,7 @@ function readHeader(file: FileWindow): Pick<SafetensorsFile, 'tensors' | 'metada
   for (const [name, value] of Object.entries(header)) {
     const parsed = name === '__metadata__' ? metadataEntry.safeParse(value) : headerEntry.safeParse(value)
     if (!parsed.success) throw file.invalid(`header of ${name}`, z.prettifyError(parsed.error))
-    if (name === '__metadata__') metadata = metadataEntry.parse(value)
+    if (name === '__metadata__') metadata = metadataEntry.parse(value) ?? {}
     else entries.push([name, headerEntry.parse(value)])
   }
   entries.sort(
