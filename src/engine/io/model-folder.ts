@@ -1,7 +1,7 @@
 /**
- * Models in Hugging Face folders: config.json and model.safetensors, or model.safetensors.index.json and its shards.
- * Nothing in them is trusted: names in the index stay within the folder, and what index and shards say of each other
- * has to agree.
+ * Models in Hugging Face folders, dense or quantised by MLX: config.json and model.safetensors, or
+ * model.safetensors.index.json and its shards. Nothing in them is trusted: names in the index stay within the folder,
+ * and what index and shards say of each other has to agree.
  */
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -11,6 +11,7 @@ import type { ModelConfig } from '../models/family.ts'
 import { architectureOf } from '../models/registry.ts'
 import { builtFrom, damagedFileHint, fileProblem } from './file-problem.ts'
 import { readJsonObject } from './json-file.ts'
+import { withMlxMatrices } from './mlx-quantised.ts'
 import { openSafetensors, type SafetensorsFile } from './safetensors.ts'
 import type { StoredTensor } from './stored-tensor.ts'
 
@@ -43,10 +44,14 @@ export interface ModelFolder extends Disposable {
  *   model that this engine does not compute
  */
 export function openModelFolder(path: string): ModelFolder {
-  const config = readConfig(path)
+  const written = readConfig(path)
   const files = openWeights(path)
   try {
-    const tensors = new Map(files.flatMap((file) => [...file.tensors]))
+    const stored = new Map(files.flatMap((file) => [...file.tensors]))
+    const tensors = withMlxMatrices(written, stored, (field, problem) =>
+      wrong(join(path, configFile), field, problem, 'Fetch the model in another form.'),
+    )
+    const config = (written['quantization'] ?? null) === null ? written : withoutQuantization(written)
     // Counted before the layers are made: a configuration may claim any number of them.
     if (config.num_hidden_layers > tensors.size)
       throw wrong(
@@ -70,6 +75,15 @@ function readConfig(path: string): z.output<typeof configSchema> {
   )
   if (!parsed.success) throw wrong(name, 'content', z.prettifyError(parsed.error))
   return parsed.data
+}
+
+/** What remains is the configuration of the model before MLX quantised it. */
+function withoutQuantization({
+  quantization: _own,
+  quantization_config: _copy,
+  ...config
+}: z.output<typeof configSchema>): z.output<typeof configSchema> {
+  return config
 }
 
 function openWeights(path: string): SafetensorsFile[] {

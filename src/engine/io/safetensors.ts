@@ -111,14 +111,16 @@ function readHeader(file: FileWindow): Pick<SafetensorsFile, 'tensors' | 'metada
     const bytes = shape.reduce((product, size) => product * size, type.bytes)
     if (bytes !== end - start)
       throw file.invalid(field, `the shape ${shape.join('×')} as ${dtype} is not ${end - start} bytes`)
+    const read = (): Uint8Array<ArrayBuffer> => file.bytes(dataStart + start, bytes, field)
     tensors.set(name, {
       shape,
       storedAs: dtype,
       read() {
         if (type.decode === undefined)
           throw file.invalid(field, `is stored as ${dtype}, which is not read as float32`)
-        return type.decode(file.bytes(dataStart + start, bytes, field))
+        return type.decode(read())
       },
+      bytes: read,
     })
     position = end
   }

@@ -9,6 +9,8 @@ export interface StoredTensor {
   readonly storedAs: string
   /** Reads and decodes the tensor; each call reads again, so that one tensor is in memory at a time. */
   read(): Float32Array<ArrayBuffer>
+  /** The elements as the file holds them, where that is a plain run of bytes. */
+  bytes?(): Uint8Array<ArrayBuffer>
   /** The same values without unpacking them; absent or undefined where the file's type does not allow it. */
   readPacked?(): PackedRows | undefined
 }
