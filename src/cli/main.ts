@@ -15,6 +15,7 @@ import { runsCommand } from './commands/runs.ts'
 import { serveCommand } from './commands/serve.ts'
 import { sessionsCommand } from './commands/sessions.ts'
 import { setupCommand } from './commands/setup.ts'
+import { storeCommand } from './commands/store.ts'
 import { tasksCommand } from './commands/tasks.ts'
 import { renderError } from './render-error.ts'
 
@@ -36,6 +37,7 @@ async function main(): Promise<void> {
   program.addCommand(routeCommand())
   program.addCommand(callsCommand())
   program.addCommand(sessionsCommand())
+  program.addCommand(storeCommand())
   program.addCommand(runsCommand())
   program.addCommand(exportCommand())
   program.addCommand(keysCommand())

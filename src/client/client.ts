@@ -1,5 +1,5 @@
 /** Speaks HTTP to a running server. */
-import type { DeletionOrder, RouteChange } from '../contract/api.ts'
+import type { DeletionOrder, RetentionOrder, RouteChange } from '../contract/api.ts'
 import {
   type CallSelection,
   type DeletionPlan,
@@ -7,6 +7,7 @@ import {
   deletionPlan,
   deletionResult,
 } from '../contract/deletion.ts'
+import type { RetentionRules } from '../contract/store-config.ts'
 
 /** A server on the same machine that takes longer is not to be steered. */
 const answerTimeoutMs = 2_000
@@ -48,6 +49,12 @@ export class ShadowClient {
   async deleteCalls(selection: CallSelection): Promise<DeletionResult> {
     const order: DeletionOrder = { selection, isDryRun: false }
     return deletionResult.parse(await this.#send('POST', '/deletions', order))
+  }
+
+  /** Lets go of what the rules keep no longer, or says what that would be. @throws Error with the server's own words */
+  async retain(rules: RetentionRules, isDryRun: boolean): Promise<DeletionPlan> {
+    const order: RetentionOrder = { rules, isDryRun }
+    return deletionPlan.parse(await this.#send('POST', '/retention', order))
   }
 
   async #send(method: string, path: string, body: unknown): Promise<unknown> {

@@ -1,6 +1,7 @@
 /** The server's own API, under `/shadow/v1`. One schema for both sides of the wire. */
 import { z } from 'zod'
 import { callSelection } from './deletion.ts'
+import { retentionRules } from './store-config.ts'
 import { routeState, versionName } from './route.ts'
 
 export const routeChange = z.strictObject({
@@ -16,3 +17,7 @@ export type RouteChange = z.infer<typeof routeChange>
 /** Deleting captured calls, or finding out how many that would be. */
 export const deletionOrder = z.strictObject({ selection: callSelection, isDryRun: z.boolean() })
 export type DeletionOrder = z.infer<typeof deletionOrder>
+
+/** Letting go of calls that rules keep no longer, or finding out how many that would be. */
+export const retentionOrder = z.strictObject({ rules: retentionRules, isDryRun: z.boolean() })
+export type RetentionOrder = z.infer<typeof retentionOrder>

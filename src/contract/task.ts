@@ -1,5 +1,6 @@
 /** A task: a kind of work that one owned model can take over, and everything that is decided about it. */
 import { z } from 'zod'
+import { taskRetention } from './store-config.ts'
 import { trainConfig } from './train-config.ts'
 
 /** The name is part of URLs and file names. */
@@ -89,6 +90,8 @@ export const taskConfig = z.strictObject({
   baseModel: z.string().default('smollm2-135m-instruct'),
   train: trainConfig.prefault({}),
   serve: servePolicy.prefault({}),
+  /** How long its calls are kept. */
+  retention: taskRetention.prefault({}),
 })
 export type TaskConfig = z.infer<typeof taskConfig>
 

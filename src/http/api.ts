@@ -1,7 +1,7 @@
 /** The server's own API under `/shadow/v1`: the same operations as the commands. */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { Hono } from 'hono'
-import { deletionOrder, routeChange } from '../contract/api.ts'
+import { deletionOrder, retentionOrder, routeChange } from '../contract/api.ts'
 import { taskName } from '../contract/task.ts'
 import { messageOf, ShadowError } from '../lib/error.ts'
 import type { ServerControl } from '../ops/serve.ts'
@@ -43,6 +43,15 @@ export function createApi(control: ServerControl): Hono {
     }
     const { selection, isDryRun } = order.data
     return context.json(await (isDryRun ? control.planDeletion(selection) : control.delete(selection)))
+  })
+
+  app.post('/retention', async (context) => {
+    const order = retentionOrder.safeParse(await context.req.json().catch(() => null))
+    if (!order.success) {
+      throw new ShadowError('invalid_request', 'Send {"rules": {…}, "isDryRun": true | false}.')
+    }
+    const { rules, isDryRun } = order.data
+    return context.json(await (isDryRun ? control.planRetention(rules) : control.retain(rules)))
   })
 
   return app

@@ -1,6 +1,7 @@
 /** Deleting captured calls, wherever their writer is, and everything that was made of them. */
 import { ShadowClient } from '../client/client.ts'
 import type { CallSelection, DeletionPlan, DeletionResult } from '../contract/deletion.ts'
+import type { RetentionRules } from '../contract/store-config.ts'
 import { dialects } from '../dialects/index.ts'
 import { openCaptureStore } from '../store/capture/index.ts'
 import type { DeletionJob } from '../store/pipeline/deletions.ts'
@@ -12,6 +13,8 @@ import { openCaptured, type Workspace } from './workspace.ts'
 export interface Deleter {
   planDeletion(selection: CallSelection): Promise<DeletionPlan>
   delete(selection: CallSelection): Promise<DeletionResult>
+  planRetention(rules: RetentionRules): Promise<DeletionPlan>
+  retain(rules: RetentionRules): Promise<DeletionPlan>
 }
 
 export interface DeletionReport extends DeletionResult {
@@ -63,13 +66,19 @@ async function tasksOf(workspace: Workspace): Promise<string[]> {
   return [...new Set([...called, ...(await workspace.pipeline.stages.tasks())])]
 }
 
-async function withDeleter<T>(workspace: Workspace, use: (deleter: Deleter) => Promise<T>): Promise<T> {
+/** @throws ShadowError busy when another process than a server writes to the home; store_failed */
+export async function withDeleter<T>(
+  workspace: Workspace,
+  use: (deleter: Deleter) => Promise<T>,
+): Promise<T> {
   const server = await findServer(workspace.home)
   if (server !== null) {
     const client = new ShadowClient(server)
     return await use({
       planDeletion: (selection) => client.planDeletion(selection),
       delete: (selection) => client.deleteCalls(selection),
+      planRetention: (rules) => client.retain(rules, true),
+      retain: (rules) => client.retain(rules, false),
     })
   }
   const store = await openCaptureStore(workspace.home, dialects)

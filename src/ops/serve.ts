@@ -8,10 +8,12 @@ import { dialects } from '../dialects/index.ts'
 import { messageOf, ShadowError } from '../lib/error.ts'
 import { openCaptureStore } from '../store/capture/index.ts'
 import { type Deleter, resumeDeletions } from './deletion.ts'
+import { enforceRetention } from './retention.ts'
 import { findServer, removeServerFile, writeServerFile } from './server-file.ts'
 import { findVersion } from './serving/find-version.ts'
 import { KeyTable } from './serving/key-table.ts'
 import { OwnedServer } from './serving/owned-server.ts'
+import { RetentionLoop } from './serving/retention-loop.ts'
 import { RouteTable } from './serving/route-table.ts'
 import { TaskTable } from './serving/task-table.ts'
 import type { UpstreamSetting } from './upstream-settings.ts'
@@ -28,8 +30,8 @@ export interface ServeOptions {
   log: Logger
   /** `strict` refuses calls that can't be recorded; `available` serves and counts them. */
   capturing: 'available' | 'strict'
-  /** `full` makes every record survive the loss of power. */
-  synchronous: 'normal' | 'full'
+  /** `full` makes every record survive the loss of power; the store's own setting where it is left out. */
+  synchronous?: 'normal' | 'full'
   /** Bytes of the longest captured request; the proxy's default where it is left out. */
   maxBodyBytes?: number
   /** The server's own API, mounted beside the proxy; it is handed what may steer the server. */
@@ -64,7 +66,7 @@ export async function serve(workspace: Workspace, options: ServeOptions): Promis
   await using starting = new AsyncDisposableStack()
   const store = starting.adopt(
     await openCaptureStore(home, dialects, {
-      synchronous: options.synchronous,
+      synchronous: options.synchronous ?? (await pipeline.settings.store()).synchronous,
       onTrouble: (trouble) => log.error(trouble),
     }),
     (opened) => opened.close(),
@@ -98,11 +100,17 @@ export async function serve(workspace: Workspace, options: ServeOptions): Promis
     },
     planDeletion: (selection) => store.planDeletion(selection),
     delete: (selection) => store.delete(selection),
+    planRetention: (rules) => store.planRetention(rules),
+    retain: (rules) => store.retain(rules),
   }
   const resumed = resumeDeletions(workspace, store).catch((error: unknown) => {
     log.error({ error: messageOf(error) }, 'a deletion that was killed could not be gone on with')
   })
   starting.defer(() => resumed)
+  const retention = starting.adopt(new RetentionLoop(() => enforceRetention(workspace, store), log), (loop) =>
+    loop.close(),
+  )
+  retention.start()
   const connect = (name: string, { baseUrl, apiKey }: UpstreamSetting) =>
     starting.adopt(
       createHttpUpstream({

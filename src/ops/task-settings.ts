@@ -1,4 +1,5 @@
 /** `shadow tasks set X key=value`: dotted keys into the one schema of a task. */
+import type { z } from 'zod'
 import { type TaskConfig, taskConfig } from '../contract/task.ts'
 import { withoutAlias } from '../contract/train-config.ts'
 import { ShadowError } from '../lib/error.ts'
@@ -9,7 +10,21 @@ import { ShadowError } from '../lib/error.ts'
  * @throws ShadowError invalid_config naming the key
  */
 export function applySettings(config: TaskConfig, settings: readonly string[]): TaskConfig {
-  const changed: Record<string, unknown> = structuredClone(config)
+  return applyTo(taskConfig, config, settings, 'See `shadow tasks X` for the keys and their present values.')
+}
+
+/**
+ * The same for any config.
+ * @param hint where the keys can be seen
+ * @throws ShadowError invalid_config naming the key
+ */
+export function applyTo<Config extends object>(
+  schema: z.ZodType<Config>,
+  config: Config,
+  settings: readonly string[],
+  hint: string,
+): Config {
+  const changed: Record<string, unknown> = Object.fromEntries(Object.entries(structuredClone(config)))
   for (const setting of settings) {
     const equals = setting.indexOf('=')
     if (equals < 1) {
@@ -23,13 +38,13 @@ export function applySettings(config: TaskConfig, settings: readonly string[]): 
     for (const [key, value] of settingsOf(path, parseValue(setting.slice(equals + 1))))
       assign(changed, key, value)
   }
-  const parsed = taskConfig.safeParse(changed)
+  const parsed = schema.safeParse(changed)
   if (parsed.success) return parsed.data
   const issue = parsed.error.issues[0]
   const keys = issue?.code === 'unrecognized_keys' ? issue.keys : []
   const key = [...(issue?.path ?? []), ...keys].join('.')
   throw new ShadowError('invalid_config', `Setting ${key}: ${issue?.message ?? 'not valid'}.`, {
-    hint: 'See `shadow tasks X` for the keys and their present values.',
+    hint,
     cause: parsed.error,
   })
 }

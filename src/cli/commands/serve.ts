@@ -14,7 +14,7 @@ interface ServeFlags {
   host: string
   insecure?: true
   capture: 'available' | 'strict'
-  synchronous: 'normal' | 'full'
+  synchronous?: 'normal' | 'full'
   maxBody: number
   logLevel: string
 }
@@ -39,10 +39,8 @@ export function serveCommand(): Command {
     .addOption(
       new Option(
         '--synchronous <mode>',
-        'records survive the death of the process, or also the loss of power',
-      )
-        .choices(['normal', 'full'])
-        .default('normal'),
+        'records survive the death of the process, or also the loss of power (default: as `shadow store` says)',
+      ).choices(['normal', 'full']),
     )
     .option('--max-body <MiB>', 'longest body of a captured call', parseMebibytes, 128)
     .addOption(
@@ -62,7 +60,7 @@ export function serveCommand(): Command {
         upstream: upstreams.frontier,
         upstreams: upstreams.named,
         capturing: options.capture,
-        synchronous: options.synchronous,
+        ...(options.synchronous === undefined ? {} : { synchronous: options.synchronous }),
         maxBodyBytes: options.maxBody * 2 ** 20,
         log,
         api: createApi,

@@ -2,14 +2,14 @@
  * The one writer of a home's captured traffic. A call is committed to the journal, at the price of one append,
  * before its reply ends; a thread brings it into the tables, where everything is read.
  */
-import type { CallSelection, DeletionPlan, DeletionResult } from '../../contract/index.ts'
+import type { CallSelection, DeletionPlan, DeletionResult, RetentionRules } from '../../contract/index.ts'
 import { messageOf, ShadowError } from '../../lib/error.ts'
 import type { KeyedHash } from '../../lib/hash.ts'
 import { type OpenedDatabase, openDatabase } from '../database.ts'
 import { openStoreSecret } from '../secret.ts'
 import { encodeEntry } from './call-entry.ts'
 import { CaptureReader } from './capture-reader.ts'
-import { deleteCalls, planDeletion, storedSelectionOf } from './delete-calls.ts'
+import { deleteCalls, planDeletion, planRetention, retainCalls, storedSelectionOf } from './delete-calls.ts'
 import type { ProcessLock } from '../process-lock.ts'
 import { capturePath, journalFolder, lockHome } from './home.ts'
 import { IngestThread } from './ingest-thread.ts'
@@ -79,6 +79,7 @@ export class CaptureStore {
   private readonly ingest: IngestThread
   private readonly maxBacklogCalls: number
   private waits = 0
+  private expired = 0
   private deleting: Promise<unknown> = Promise.resolve()
   private closing: Promise<void> | null = null
 
@@ -159,9 +160,12 @@ export class CaptureStore {
     }
   }
 
-  /** Calls that are committed and in no table yet, and how often a call had to wait for the tables. */
-  backlog(): { calls: number; waits: number } {
-    return { calls: this.recent.size, waits: this.waits }
+  /**
+   * Calls that are committed and in no table yet, how often a call had to wait for the tables, and how many calls
+   * retention has let go of since the start.
+   */
+  backlog(): { calls: number; waits: number; expired: number } {
+    return { calls: this.recent.size, waits: this.waits, expired: this.expired }
   }
 
   /**
@@ -206,10 +210,37 @@ export class CaptureStore {
     this.journal.beginSegment()
     await this.ingest.catchUp()
     const result = await deleteCalls(this.ingest, storedSelectionOf(this.hash, selection))
+    this.forgetDeleted()
+    return result
+  }
+
+  /** What `retain` would let go of now. @throws ShadowError store_failed */
+  async planRetention(rules: RetentionRules): Promise<DeletionPlan> {
+    await this.ingest.catchUp()
+    return await planRetention(this.ingest, rules)
+  }
+
+  /** Lets go of calls that the rules keep no longer. @throws ShadowError store_failed; the next time goes on */
+  retain(rules: RetentionRules): Promise<DeletionPlan> {
+    const retention = this.deleting
+      .catch(() => {})
+      .then(async () => {
+        const plan = await retainCalls(this.ingest, rules)
+        this.expired += plan.calls
+        if (plan.calls === 0) return plan
+        this.forgetDeleted()
+        this.journal.beginSegment()
+        await this.ingest.catchUp()
+        return plan
+      })
+    this.deleting = retention
+    return retention
+  }
+
+  private forgetDeleted(): void {
     this.prompts.forgetAll(Date.now())
     this.tails.forgetAll()
     this.placing.forgetScopes()
-    return result
   }
 
   /** Brings everything into the tables first. */

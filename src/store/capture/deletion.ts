@@ -1,9 +1,10 @@
 /** Deletes calls from the tables, in slices, so that those that come meanwhile are brought in between. */
 import type SqliteDatabase from 'better-sqlite3'
 import { z } from 'zod'
-import type { DeletionPlan } from '../../contract/index.ts'
+import type { DeletionPlan, RetentionRules } from '../../contract/index.ts'
 import type { KeyedHash } from '../../lib/hash.ts'
 import { emptyLog } from '../database.ts'
+import { expiredCalls } from './expired.ts'
 import { GarbageCollector, noSuspects, reverseIndexes, type Suspects } from './garbage.ts'
 import { readHoles } from './layout.ts'
 import { StoredChecksums } from './record-checksum.ts'
@@ -44,11 +45,7 @@ export class Deletion {
 
   /** Notes which calls are to go, and says what they are. */
   choose(selection: StoredSelection): DeletionPlan {
-    this.sqlite.exec(
-      `CREATE TEMP TABLE IF NOT EXISTS doomed (seq INTEGER PRIMARY KEY);
-       CREATE TEMP TABLE IF NOT EXISTS doomed_envelopes (id INTEGER PRIMARY KEY);
-       DELETE FROM doomed; DELETE FROM doomed_envelopes`,
-    )
+    this.chooseNothing()
     const { sessions, task, user, keyHashes, before } = selection
     if (user !== undefined) this.chooseEnvelopes(user)
     const inList = (values: readonly string[]) => values.map(() => '?').join(', ')
@@ -69,6 +66,22 @@ export class Deletion {
       )
       .run(...criteria.flatMap(([, values]) => values))
     return this.plan()
+  }
+
+  /** Notes which calls are kept no longer, at most `limit` of them, and says what they are. */
+  chooseExpired(rules: RetentionRules, limit: number): DeletionPlan {
+    this.chooseNothing()
+    const insert = this.sqlite.prepare<[number]>('INSERT INTO doomed VALUES (?)')
+    for (const seq of expiredCalls(this.sqlite, rules, limit)) insert.run(seq)
+    return this.plan()
+  }
+
+  private chooseNothing(): void {
+    this.sqlite.exec(
+      `CREATE TEMP TABLE IF NOT EXISTS doomed (seq INTEGER PRIMARY KEY);
+       CREATE TEMP TABLE IF NOT EXISTS doomed_envelopes (id INTEGER PRIMARY KEY);
+       DELETE FROM doomed; DELETE FROM doomed_envelopes`,
+    )
   }
 
   private plan(): DeletionPlan {
@@ -188,7 +201,7 @@ export class Deletion {
       return true
     }
     if (Number(this.sqlite.pragma('freelist_count', { simple: true })) === 0) return false
-    this.sqlite.prepare(`PRAGMA incremental_vacuum(${pagesPerStep})`).all()
+    this.sqlite.exec(`PRAGMA incremental_vacuum(${pagesPerStep})`)
     return true
   }
 

@@ -1,6 +1,6 @@
 /** What passes between the event loop and the ingesting thread. */
 import { z } from 'zod'
-import { deletionPlan } from '../../contract/index.ts'
+import { deletionPlan, retentionRules } from '../../contract/index.ts'
 import { storedSelection } from './deletion.ts'
 
 /** What the thread can be told to do; it reports after each. */
@@ -10,13 +10,15 @@ export const ingestOrder = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('stop') }),
   /** Notes which calls are to be deleted, and says how many they are. */
   z.object({ kind: z.literal('choose'), selection: storedSelection }),
+  /** The same for calls that are kept no longer, the oldest first. */
+  z.object({ kind: z.literal('expire'), rules: retentionRules, limit: z.number().int().positive() }),
   /** One step of making ready for deletion. */
   z.object({ kind: z.literal('prepare') }),
   z.object({ kind: z.literal('delete'), calls: z.number().int().positive() }),
   /** One step of giving free pages back. */
   z.object({ kind: z.literal('shrink') }),
   /** Removes what is left of what was chosen outside the tables: rejected records, old pages in the log. */
-  z.object({ kind: z.literal('scrub'), selection: storedSelection, keepIndexes: z.boolean() }),
+  z.object({ kind: z.literal('scrub'), selection: storedSelection.nullable(), keepIndexes: z.boolean() }),
 ])
 export type IngestOrder = z.infer<typeof ingestOrder>
 

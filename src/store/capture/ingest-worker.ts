@@ -50,6 +50,7 @@ function follow(order: IngestOrder): IngestReport {
       sqlite.pragma('wal_checkpoint(PASSIVE)')
       return reportOf(ingest.run())
     case 'choose':
+    case 'expire':
     case 'prepare':
     case 'delete':
     case 'shrink':
@@ -62,6 +63,8 @@ function stepOf(order: DeletionOrder): DeletionStep {
   switch (order.kind) {
     case 'choose':
       return { plan: deletion.choose(order.selection) }
+    case 'expire':
+      return { plan: deletion.chooseExpired(order.rules, order.limit) }
     case 'prepare':
       return { hasMore: deletion.prepareStep() }
     case 'delete':
@@ -70,7 +73,7 @@ function stepOf(order: DeletionOrder): DeletionStep {
       return { hasMore: deletion.shrinkStep() }
     case 'scrub': {
       if (!order.keepIndexes) deletion.dropIndexes()
-      const unreadable = deleteRejected(folder, order.selection)
+      const unreadable = order.selection === null ? [] : deleteRejected(folder, order.selection)
       sqlite.pragma(`busy_timeout = ${readersTimeoutMs}`)
       const isScrubbed = deletion.emptyLog()
       sqlite.pragma('busy_timeout = 10000')

@@ -62,8 +62,15 @@ const deletions: Migration = {
   },
 }
 
+const settings: Migration = {
+  async up(db: Kysely<unknown>) {
+    await sql.raw('CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT').execute(db)
+  },
+}
+
 export const pipelineMigrations: Record<string, Migration> = {
   '0001_first': first,
   '0002_keys': keys,
   '0003_deletions': deletions,
+  '0004_settings': settings,
 }

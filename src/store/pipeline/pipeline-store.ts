@@ -8,6 +8,7 @@ import { ReferenceRepository } from './references.ts'
 import { RouteRepository } from './routes.ts'
 import { RunRepository } from './runs.ts'
 import type { PipelineSchema } from './schema.ts'
+import { SettingRepository } from './settings.ts'
 import { StageRepository } from './stages.ts'
 import { TaskRepository } from './tasks.ts'
 import { VerdictRepository } from './verdicts.ts'
@@ -23,6 +24,7 @@ export interface PipelineStore {
   readonly routes: RouteRepository
   readonly keys: KeyRepository
   readonly deletions: DeletionRepository
+  readonly settings: SettingRepository
   /** Grows whenever another connection has committed; cheap enough to ask often. */
   dataVersion(): number
   /** Gives free pages back and empties the write-ahead log; false where another process reads old pages. */
@@ -46,6 +48,7 @@ export async function openPipelineStore(home: string): Promise<PipelineStore> {
     routes: new RouteRepository(db),
     keys: new KeyRepository(db),
     deletions: new DeletionRepository(db),
+    settings: new SettingRepository(db),
     dataVersion: () => Number(sqlite.pragma('data_version', { simple: true })),
     scrub: () => scrubFile(sqlite),
     close,

@@ -51,6 +51,8 @@ export interface PipelineSchema {
     /** When its adapter was removed; it is kept so that its number isn't given out again. */
     retired_at: number | null
   }
+  /** JSON by name. */
+  settings: { name: string; value: string }
   deletions: {
     id: Generated<number>
     /** What was to go, as JSON; null once it has. */
