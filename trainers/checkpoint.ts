@@ -7,8 +7,8 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import {
   type AdamWState,
+  type Adapter,
   encodeSafetensors,
-  type LoraAdapter,
   openSafetensors,
   type TensorData,
 } from '../src/engine/index.ts'
@@ -50,7 +50,7 @@ export interface Checkpoint {
 
 export interface TrainingState {
   state: ProgressState
-  adapter: LoraAdapter
+  adapter: Adapter
   optimizer: AdamWState
 }
 

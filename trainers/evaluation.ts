@@ -1,7 +1,7 @@
 import {
   type CausalLM,
   type LayoutName,
-  type LoraAdapter,
+  type Adapter,
   targetLogProbabilities,
   type TrainRow,
 } from '../src/engine/index.ts'
@@ -10,7 +10,7 @@ import { passesOf } from './batches.ts'
 /** Mean NLL over the rows' weighted tokens, nats; without dropout, without gradients. */
 export function evaluateRows(
   model: CausalLM,
-  adapter: LoraAdapter,
+  adapter: Adapter,
   rows: readonly TrainRow[],
   { maxTokensPerPass, layout }: { maxTokensPerPass: number; layout: LayoutName },
 ): number {

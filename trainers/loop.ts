@@ -1,24 +1,26 @@
 /** The state of a training and one step of it: passes, accumulated gradients, AdamW, checkpoints. */
+import { join } from 'node:path'
 import type { EvalMetric, TrainMetric } from '../src/contract/run.ts'
 import type { TrainConfig } from '../src/contract/train-config.ts'
 import {
   AdamW,
+  type Adapter,
   type CausalLM,
   clipScale,
   GradientAccumulator,
   globalNorm,
-  LoraAdapter,
   type LayoutName,
-  type LoraConfig,
   lossAndGradients,
   type TrainRow,
+  type WeightSource,
 } from '../src/engine/index.ts'
 import { ShadowError } from '../src/lib/error.ts'
+import { createAdapter } from './adapters.ts'
 import { BatchOrder, passesOf } from './batches.ts'
 import { BestModel } from './best-model.ts'
 import type { Checkpoint, CheckpointFolder } from './checkpoint.ts'
 import { evaluateRows } from './evaluation.ts'
-import type { MetricLog } from './metric-log.ts'
+import { type MetricLog, readMetricRecords } from './metric-log.ts'
 import { chooseLayout } from './layout.ts'
 import { MetricWindow } from './metric-window.ts'
 import type { Example } from './methods/method.ts'
@@ -49,8 +51,8 @@ export interface StepReport {
 export class TrainingLoop implements Disposable {
   step = 0
   readonly totalSteps: number
-  adapter: LoraAdapter
-  #optimizer: AdamW
+  readonly adapter: Adapter
+  readonly #optimizer: AdamW
   /** Steps of the newest checkpoint. */
   #saved = 0
   #stoppedEarly = false
@@ -68,8 +70,12 @@ export class TrainingLoop implements Disposable {
     this.#order = new BatchOrder(groupsOf(examples, config), rowsPerStep(config), config.seed)
     this.#gradients = new GradientAccumulator(model.runtime)
     this.#best = new BestModel(config)
-    this.adapter = LoraAdapter.create(model, loraConfigOf(config), config.seed)
-    this.#optimizer = this.#createOptimizer()
+    this.adapter = createAdapter(model, config)
+    this.#optimizer = new AdamW(model.runtime, this.adapter.parameters, {
+      betas: [config.adam_beta1, config.adam_beta2],
+      eps: config.adam_epsilon,
+      weightDecay: config.weight_decay,
+    })
     const first = this.#batchOf(0).flat()
     this.#layout = chooseLayout(model, this.adapter, first, config.max_tokens_per_pass, parts.onNote)
   }
@@ -92,15 +98,23 @@ export class TrainingLoop implements Disposable {
   }
 
   /** Goes on from a checkpoint as if it had never stopped. */
-  resume({ state, parameters, optimizer }: Checkpoint): void {
-    this.#replaceAdapter(parameters)
+  resume({ folder, state, parameters, optimizer }: Checkpoint): void {
+    this.adapter.restore(parameters)
     this.#optimizer.importState(optimizer)
     this.step = state.step
     this.#saved = state.step
     this.#stoppedEarly = state.finished && state.step < state.total_steps
     this.#window.restore(state.metrics)
     this.#best.restore(state.evaluation)
-    this.#parts.log.keep(state.records)
+    // A checkpoint from elsewhere brings the records of its own training along.
+    this.#parts.log.replace(readMetricRecords(join(folder, '..', 'metrics.ndjson')).slice(0, state.records))
+  }
+
+  /** Starts anew, or with the weights that another program had after `step` steps. */
+  start(weights: WeightSource | null = null, step = 0): void {
+    if (weights !== null) this.adapter.restore(weights)
+    this.step = step
+    this.#parts.log.keep(0)
   }
 
   /** Ends with the best checkpoint's adapter. */
@@ -108,7 +122,7 @@ export class TrainingLoop implements Disposable {
     const best = this.best
     if (best === null || best.step === this.step) return
     const { checkpoints } = this.#parts
-    this.#replaceAdapter(checkpoints.load(checkpoints.pathOf(best.step), this.parameterNames).parameters)
+    this.adapter.restore(checkpoints.load(checkpoints.pathOf(best.step), this.parameterNames).parameters)
   }
 
   /** One optimizer step, and the evaluation and the checkpoint that are due after it. */
@@ -258,23 +272,6 @@ export class TrainingLoop implements Disposable {
       hint: 'Lower learning_rate, or look at that row of the dataset.',
     })
   }
-
-  #replaceAdapter(parameters: Checkpoint['parameters']): void {
-    const { model, config } = this.#parts
-    this.#optimizer.dispose()
-    this.adapter.dispose()
-    this.adapter = LoraAdapter.fromTensors(model, loraConfigOf(config), parameters)
-    this.#optimizer = this.#createOptimizer()
-  }
-
-  #createOptimizer(): AdamW {
-    const { model, config } = this.#parts
-    return new AdamW(model.runtime, this.adapter.parameters, {
-      betas: [config.adam_beta1, config.adam_beta2],
-      eps: config.adam_epsilon,
-      weightDecay: config.weight_decay,
-    })
-  }
 }
 
 /** Rows that share a prefix come into one step. Packed ones are full already, and under dropout nothing is shared. */
@@ -283,9 +280,4 @@ function groupsOf(examples: readonly Example[], config: TrainConfig): number[][]
   if (packed || config.lora_dropout > 0) return examples.map((_, index) => [index])
   const first = examples.map(([row]) => row?.ids ?? new Int32Array())
   return siblingGroups(first, rowsPerStep(config))
-}
-
-function loraConfigOf(config: TrainConfig): LoraConfig {
-  const { lora_r: r, lora_alpha, lora_dropout, target_modules } = config
-  return { r, lora_alpha, lora_dropout, target_modules }
 }

@@ -55,7 +55,11 @@ export class MetricLog implements Disposable {
 
   /** Forgets what came after the first `count` records: the steps behind a checkpoint are done again. */
   keep(count: number): void {
-    this.#records = this.#records.slice(0, count)
+    this.replace(this.#records.slice(0, count))
+  }
+
+  replace(records: readonly MetricRecord[]): void {
+    this.#records = [...records]
     closeSync(this.#file)
     writeFileSync(this.#path, toJsonLines(this.#records), { mode: 0o600 })
     this.#file = openSync(this.#path, 'a', 0o600)

@@ -1,8 +1,9 @@
 /** A training from files to files. */
 import { join } from 'node:path'
 import { trainingRow } from '../src/contract/dataset.ts'
-import { loadModel, Runtime, saveLora } from '../src/engine/index.ts'
+import { loadModel, Runtime } from '../src/engine/index.ts'
 import { hashFileOrFolder, readJsonLines, toJsonLines, writeFileAtomically } from '../src/lib/files.ts'
+import { saveAdapter } from './adapters.ts'
 import type { TrainJob } from './protocol.ts'
 import { train, type TrainHooks } from './train.ts'
 
@@ -25,7 +26,7 @@ export async function runJob(job: TrainJob, hooks: TrainHooks): Promise<JobOutco
   const outcome = await train({ model, text, baseHash, rows, config, workFolder }, hooks)
   const { steps, resumedFrom } = outcome
   if (outcome.state === 'stopped') return { steps, resumedFrom, stopped: true }
-  await saveLora(join(outputFolder, 'adapter'), outcome.adapter, job.baseModel)
+  await saveAdapter(join(outputFolder, 'adapter'), outcome.adapter, job.baseModel)
   await writeFileAtomically(join(outputFolder, 'metrics.ndjson'), toJsonLines(outcome.metrics))
   return { steps, resumedFrom, stopped: false }
 }

@@ -3,13 +3,15 @@ import { join } from 'node:path'
 import type { TrainingRow } from '../src/contract/dataset.ts'
 import type { EvalMetric, MetricRecord, TrainMetric } from '../src/contract/run.ts'
 import type { TrainConfig } from '../src/contract/train-config.ts'
-import type { CausalLM, LoraAdapter, ModelText } from '../src/engine/index.ts'
+import type { Adapter, CausalLM, ModelText } from '../src/engine/index.ts'
 import { ShadowError } from '../src/lib/error.ts'
 import { CheckpointFolder, checkpointAt } from './checkpoint.ts'
 import { checkSettings } from './check-settings.ts'
 import { splitForEvaluation } from './eval-split.ts'
 import { hashRows } from './fingerprint.ts'
 import { TrainingLoop } from './loop.ts'
+import { readForeignAdapter } from './foreign-adapter.ts'
+import { decideResume, findCheckpoints } from './found-checkpoints.ts'
 import { MetricLog } from './metric-log.ts'
 import type { NumberedRow } from './methods/method.ts'
 import { methods } from './registry.ts'
@@ -41,7 +43,7 @@ export interface TrainHooks {
 
 export interface TrainOutcome {
   /** Owned by the caller from here on. */
-  adapter: LoraAdapter
+  adapter: Adapter
   steps: number
   totalSteps: number
   /** The step of the checkpoint it went on from; 0 for a fresh start. */
@@ -82,7 +84,7 @@ export async function train(input: TrainInput, hooks: TrainHooks = {}): Promise<
     log,
     onNote: note,
   })
-  const resumedFrom = resume(loop, checkpoints, config, log)
+  const resumedFrom = resume(loop, checkpoints, config, note)
   if (resumedFrom > 0)
     note(loop.finished ? `already complete at step ${loop.step}` : `goes on from step ${resumedFrom}`)
   const outcome = (state: TrainOutcome['state'], bestStep: number | null): TrainOutcome => ({
@@ -152,24 +154,37 @@ function resume(
   loop: TrainingLoop,
   checkpoints: CheckpointFolder,
   config: TrainConfig,
-  log: MetricLog,
+  note: (text: string) => void,
 ): number {
+  const path = config.resume_from_checkpoint
   const own = checkpoints.newest(loop.parameterNames)
-  if (own !== null) {
-    loop.resume(own)
-    return own.state.step
-  }
-  log.keep(0)
-  if (config.resume_from_checkpoint === null) return 0
-  const folder = checkpointAt(config.resume_from_checkpoint)
-  if (folder === null) {
-    throw new ShadowError('not_found', `There is no checkpoint in ${config.resume_from_checkpoint}.`, {
-      hint: 'resume_from_checkpoint names a step-<n> folder, or a folder that holds some.',
+  const from = path === null ? null : checkpointAt(path)
+  if (own !== null) loop.resume(own)
+  else if (path === null) loop.start()
+  else if (from !== null) loop.resume(checkpoints.load(from, loop.parameterNames))
+  else resumeForeign(loop, config, path, note)
+  return loop.step
+}
+
+/** Goes on from what another program saved: weights and step; the optimizer starts anew. */
+function resumeForeign(
+  loop: TrainingLoop,
+  config: TrainConfig,
+  path: string,
+  note: (text: string) => void,
+): void {
+  const decision = decideResume(findCheckpoints(path), loop.totalSteps)
+  if (decision.state === 'none') {
+    throw new ShadowError('not_found', `There is no checkpoint in ${path}.`, {
+      hint: 'resume_from_checkpoint names a step-<n> folder, or a folder that holds checkpoints of Shadow, transformers or mlx-lm.',
     })
   }
-  const checkpoint = checkpoints.load(folder, loop.parameterNames)
-  loop.resume(checkpoint)
-  return checkpoint.state.step
+  const weights = readForeignAdapter(decision.from, config)
+  loop.start(weights, decision.state === 'resume' ? decision.step : loop.totalSteps)
+  if (decision.state === 'resume')
+    note(
+      `${decision.from.name} holds no optimizer state that is read: AdamW starts anew at step ${decision.step}`,
+    )
 }
 
 /** One step; an error says which one, and what is left to go on from. */

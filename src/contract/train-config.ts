@@ -52,6 +52,14 @@ export const trainConfigFields = z.strictObject({
   lora_dropout: z.number().min(0).max(0.9).default(0),
   /** `all`: q, k, v, o, gate, up, down of every layer. */
   target_modules: z.union([z.enum(['all', 'attention', 'mlp']), z.array(z.string()).min(1)]).default('all'),
+  /** The adapter is scaled by lora_alpha / √lora_r instead. */
+  use_rslora: z.boolean().default(false),
+  /** Learn the length of each row of the sum apart from its direction (DoRA). */
+  use_dora: z.boolean().default(false),
+  /** Ranks of layers that differ from lora_r, by a regular expression for the end of their path. */
+  rank_pattern: z.record(z.string(), z.number().int().positive()).default({}),
+  /** Alphas of layers that differ from lora_alpha, likewise. */
+  alpha_pattern: z.record(z.string(), z.number().positive()).default({}),
 
   /** Null: the method's own. */
   learning_rate: z.number().positive().nullable().default(null),

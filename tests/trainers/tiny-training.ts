@@ -17,16 +17,22 @@ import { train, type TrainHooks, type TrainInput, type TrainOutcome } from '../.
 import { writeTinyModel } from '../support/tiny-model.ts'
 
 export interface TinyTraining extends Disposable {
+  /** For whatever a test leaves; removed in the end. */
   readonly folder: string
   readonly modelPath: string
   readonly model: CausalLM
   readonly text: ModelText
   run(settings: Record<string, unknown>, more?: Partial<TrainInput>, hooks?: TrainHooks): Promise<Result>
+  /** The same with the adapter itself, for the caller to dispose of; stopped after so many steps. */
+  raw(settings: Record<string, unknown>, more?: Partial<TrainInput>, stopAfter?: number): Promise<RawResult>
 }
 
-export interface Result extends TrainOutcome {
+export interface Result extends RawResult {
   /** SHA-256 of the adapter as a file. */
   hash: string
+}
+
+export interface RawResult extends TrainOutcome {
   notes: string[]
   workFolder: string
 }
@@ -35,34 +41,40 @@ export function tinyTraining(): TinyTraining {
   const folder = mkdtempSync(join(tmpdir(), 'shadow-train-'))
   const modelPath = writeTinyModel(folder)
   const { model, ...text } = loadModel(new Runtime(), modelPath)
+  const run = async (
+    settings: Record<string, unknown>,
+    more: Partial<TrainInput>,
+    hooks: TrainHooks,
+  ): Promise<RawResult> => {
+    const notes: string[] = []
+    const workFolder = more.workFolder ?? mkdtempSync(join(folder, 'work-'))
+    const config = trainConfig.parse({
+      max_steps: 4,
+      per_device_train_batch_size: 2,
+      learning_rate: 0.01,
+      ...settings,
+    })
+    const rows = conversations(6)
+    const outcome = await train(
+      { model, text, baseHash: 'base', rows, config, workFolder, ...more },
+      { ...hooks, onNote: (text) => notes.push(text) },
+    )
+    return { ...outcome, notes, workFolder }
+  }
   return {
     folder,
     modelPath,
     model,
     text,
     async run(settings, more = {}, hooks = {}) {
-      const notes: string[] = []
-      const workFolder = more.workFolder ?? mkdtempSync(join(folder, 'work-'))
-      const outcome = await train(
-        {
-          model,
-          text,
-          baseHash: 'base',
-          rows: conversations(6),
-          config: trainConfig.parse({
-            max_steps: 4,
-            per_device_train_batch_size: 2,
-            learning_rate: 0.01,
-            ...settings,
-          }),
-          workFolder,
-          ...more,
-        },
-        { ...hooks, onNote: (text) => notes.push(text) },
-      )
+      const outcome = await run(settings, more, hooks)
       const hash = createHash('sha256').update(encodeSafetensors(outcome.adapter.tensors())).digest('hex')
       outcome.adapter.dispose()
-      return { ...outcome, hash, notes, workFolder }
+      return { ...outcome, hash }
+    },
+    raw: (settings, more = {}, stopAfter = Number.POSITIVE_INFINITY) => {
+      let asked = 0
+      return run(settings, more, { shouldStop: () => ++asked >= stopAfter })
     },
     [Symbol.dispose]() {
       model.dispose()

@@ -220,6 +220,7 @@ describe('a training', () => {
     const before = readFileSync(join(from, 'state.json'), 'utf8')
     const rest = await tiny.run({ ...settings, resume_from_checkpoint: from })
     expect({ resumedFrom: rest.resumedFrom, hash: rest.hash }).toEqual({ resumedFrom: 2, hash })
+    expect(rest.metrics.map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6])
     expect(readFileSync(join(from, 'state.json'), 'utf8')).toBe(before)
     expect((await tiny.run({ ...settings, resume_from_checkpoint: workFolder })).resumedFrom).toBe(6)
   })
