@@ -1,7 +1,9 @@
 /** Follows a reply on the side, while its bytes go to the agent untouched, and says what it was. */
 import type { Dialect, SplitReply, StreamAssembler } from '../src/dialects/index.ts'
+import { messageOf } from '../src/lib/error.ts'
 import { contentDecoder, type Decoder } from './content-decoder.ts'
 import { type Headers, headerOf } from './headers.ts'
+import { TextWatch } from './text-watch.ts'
 
 /** How a reply's body ended. */
 export type Ending = 'terminated' | 'ended' | 'cut'
@@ -16,6 +18,8 @@ export class ReplyTap {
   private readonly expectedBytes: number | null
   private receivedBytes = 0
   private decodingError: string | null = null
+  private readonly later: Uint8Array[] = []
+  private readonly watch: TextWatch | null
 
   constructor(dialect: Dialect, status: number, headers: Headers) {
     this.dialect = dialect
@@ -26,22 +30,63 @@ export class ReplyTap {
     const encoding = headerOf(headers, 'content-encoding') ?? 'identity'
     this.decoder = contentDecoder(encoding)
     if (this.decoder === null) this.unreadable = `Its content encoding "${encoding}" can't be read.`
+    const isPlain = encoding.trim().toLowerCase() === 'identity'
+    this.watch = this.assembler !== null && isPlain ? new TextWatch(this.assembler.terminalMarks) : null
     const length = headerOf(headers, 'content-length')
     this.expectedBytes = length === null ? null : Number(length)
   }
 
+  /**
+   * Whether the reply goes on after this chunk, so that it may be passed on before it is looked at. Asked once
+   * for each chunk, in order.
+   */
+  goesOnAfter(chunk: Uint8Array): boolean {
+    if (this.watch === null || this.expectedBytes !== null) return false
+    return !this.watch.sees(chunk)
+  }
+
+  /** Takes a chunk that `goesOnAfter` said so of, to look at it when the agent has got what came with it. */
+  pushLater(chunk: Uint8Array): void {
+    if (this.later.length === 0) setImmediate(() => this.catchUp())
+    this.later.push(chunk)
+  }
+
   /** Takes a chunk as it came from the upstream; resolves once `isOver` takes it into account. */
   async push(chunk: Uint8Array): Promise<void> {
+    this.catchUp()
+    await this.take(chunk)
+  }
+
+  private catchUp(): void {
+    // What is looked at later is not encoded, and so is taken at once.
+    for (const chunk of this.later.splice(0)) void this.take(chunk)
+  }
+
+  private take(chunk: Uint8Array): void | Promise<void> {
     this.receivedBytes += chunk.length
     if (this.decoder === null || this.decodingError !== null) return
     try {
-      for (const piece of await this.decoder.push(chunk)) {
-        if (this.assembler === null) this.chunks.push(piece)
-        else this.assembler.push(piece)
-      }
+      const pieces = this.decoder.push(chunk)
+      if (!(pieces instanceof Promise)) this.follow(pieces)
+      else
+        return pieces.then(
+          (decoded) => this.follow(decoded),
+          (error) => this.cannotDecode(error),
+        )
     } catch (error) {
-      this.decodingError = `Its body can't be decoded: ${error instanceof Error ? error.message : String(error)}.`
+      this.cannotDecode(error)
     }
+  }
+
+  private follow(pieces: readonly Uint8Array[]): void {
+    for (const piece of pieces) {
+      if (this.assembler === null) this.chunks.push(piece)
+      else this.assembler.push(piece)
+    }
+  }
+
+  private cannotDecode(error: unknown): void {
+    this.decodingError = `Its body can't be decoded: ${messageOf(error)}.`
   }
 
   /** Whether, with what came so far, the agent regards the reply as done. */
@@ -52,6 +97,7 @@ export class ReplyTap {
 
   /** The reply's record, given how its body ended. */
   result(ending: Ending) {
+    this.catchUp()
     const body = this.assembler === null ? Buffer.concat(this.chunks) : this.assembler.reply()
     const split = body !== null && this.ok ? this.dialect.splitReply(body) : null
     return { status: this.statusOf(ending), body, split, error: this.errorOf(ending, split) }

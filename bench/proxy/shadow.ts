@@ -4,7 +4,9 @@ import { createHttpUpstream, createProxy } from '../../proxy/proxy.ts'
 import { dialects } from '../../src/dialects/index.ts'
 import { openCaptureStore } from '../../src/store/capture/index.ts'
 
-const store = await openCaptureStore(process.env['BENCH_HOME'] ?? '', dialects)
+const store = await openCaptureStore(process.env['BENCH_HOME'] ?? '', dialects, {
+  synchronous: process.env['BENCH_SYNCHRONOUS'] === 'full' ? 'full' : 'normal',
+})
 const proxy = createProxy({
   upstream: createHttpUpstream({ name: 'stand-in', baseUrl: `${process.env['BENCH_UPSTREAM']}/v1` }),
   owned: null,
@@ -15,3 +17,11 @@ const proxy = createProxy({
 })
 const { port } = await proxy.listen(0, '127.0.0.1')
 process.send?.(port)
+// Asked between two measurements: brings everything into the tables, collects garbage where it may, and says
+// how much memory is in use.
+process.on('message', () => {
+  void store.reader.stats().then(() => {
+    globalThis.gc?.()
+    process.send?.(process.memoryUsage.rss())
+  })
+})

@@ -1,5 +1,8 @@
-/** The stand-in upstream of the benchmark, a process of its own: one short reply, always the same. */
-import { createServer } from 'node:http'
+/**
+ * The stand-in upstream of the benchmark, a process of its own: one short reply, always the same, or a stream of
+ * 200 chunks for a request that carries `x-bench-reply: stream`.
+ */
+import { createServer, type ServerResponse } from 'node:http'
 import { announce } from './announce.ts'
 
 const reply = Buffer.from(
@@ -15,11 +18,39 @@ const reply = Buffer.from(
   }),
 )
 
+const chunks = [
+  ...Array.from({ length: 199 }, (_, place) => chunk({ content: ` word${place}` }, null)),
+  chunk({}, 'stop'),
+]
+const done = Buffer.from('data: [DONE]\n\n')
+
+function chunk(delta: object, finishReason: string | null): Buffer {
+  const head = { id: 'chatcmpl-stand-in', object: 'chat.completion.chunk', created: 1, model: 'stand-in' }
+  const choices = [{ index: 0, delta, finish_reason: finishReason }]
+  return Buffer.from(`data: ${JSON.stringify({ ...head, choices })}\n\n`)
+}
+
 const server = createServer({ keepAliveTimeout: 60_000 }, (req, res) => {
   req.resume()
   req.on('end', () => {
+    if (req.headers['x-bench-reply'] === 'stream') {
+      res.writeHead(200, { 'content-type': 'text/event-stream' })
+      send(res, 0)
+      return
+    }
     res.writeHead(200, { 'content-type': 'application/json', 'content-length': reply.length })
     res.end(reply)
   })
 })
 announce(server)
+
+/** A chunk a turn of the event loop, as a model that is in no hurry. */
+function send(res: ServerResponse, place: number): void {
+  const next = chunks[place]
+  if (next === undefined) {
+    res.end(done)
+    return
+  }
+  res.write(next)
+  setImmediate(send, res, place + 1)
+}

@@ -18,6 +18,7 @@ const terminalTail = /(?:^|[\r\n])data: ?\[DONE\][\r\n]*$/
 export type ReplyKind = 'chat.completion' | 'text_completion'
 
 export class ChatStreamAssembler implements StreamAssembler {
+  readonly terminalMarks = ['[DONE]']
   terminated = false
   error: string | null = null
   private readonly parser: EventSourceParser

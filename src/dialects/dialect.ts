@@ -70,6 +70,8 @@ export interface SplitReply {
 export interface StreamAssembler {
   /** Takes the next piece of the decoded body; pieces may end anywhere. */
   push(chunk: Uint8Array): void
+  /** Texts of which the terminal event, as any known server writes it, holds at least one. */
+  readonly terminalMarks: readonly string[]
   /** Whether the event has come after which a client regards the reply as done. */
   readonly terminated: boolean
   /** Whether every choice has said why it ended, whether or not the terminal event came. */

@@ -17,6 +17,7 @@ const grownBy: Record<string, string> = {
 }
 
 export class MessagesStreamAssembler implements StreamAssembler {
+  readonly terminalMarks = ['message_stop']
   terminated = false
   error: string | null = null
   private readonly parser: EventSourceParser

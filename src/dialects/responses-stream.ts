@@ -7,14 +7,11 @@ import { memberNamed, scanJsonObject, textOfBytes } from '../lib/json-slices.ts'
 import type { StreamAssembler } from './dialect.ts'
 import { errorText, type Fields, isFields, parsedFields, textIn } from './json-fields.ts'
 
-const terminalTypes = new Set<unknown>([
-  'response.completed',
-  'response.incomplete',
-  'response.failed',
-  'response.cancelled',
-])
+const terminalMarks = ['response.completed', 'response.incomplete', 'response.failed', 'response.cancelled']
+const terminalTypes = new Set<unknown>(terminalMarks)
 
 export class ResponsesStreamAssembler implements StreamAssembler {
+  readonly terminalMarks = terminalMarks
   terminated = false
   error: string | null = null
   private readonly parser: EventSourceParser

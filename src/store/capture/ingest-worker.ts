@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { z } from 'zod'
 import { messageOf } from '../../lib/error.ts'
+import { yieldToOtherThreads } from '../../lib/thread-priority.ts'
 import { openDatabase } from '../database.ts'
 import { openStoreSecret } from '../secret.ts'
 import { CallTables } from './call-tables.ts'
@@ -24,6 +25,9 @@ import { prepareStatements } from './statements.ts'
 /** Milliseconds to wait for readers when the log is emptied. */
 const readersTimeoutMs = 500
 
+// Agents wait for the event loop that serves them, nobody for this thread.
+yieldToOtherThreads()
+
 const { home, synchronous } = z
   .object({ home: z.string(), synchronous: z.enum(['normal', 'full']) })
   .parse(workerData)
@@ -35,6 +39,9 @@ const hash = openStoreSecret(home)
 const folder = journalFolder(home)
 const ingest = new Ingest(sqlite, new CallTables(prepareStatements(sqlite), hash), folder)
 const deletion = new Deletion(sqlite, hash)
+
+// Hashes fall anywhere in their index: pages that don't fit are read again for every call.
+sqlite.pragma('cache_size = -16384')
 
 // Checkpoints are ordered, at moments when no reader of this process stands in their way.
 sqlite.pragma('wal_autocheckpoint = 0')

@@ -121,39 +121,67 @@ export class Ingest {
     }
   }
 
+  /**
+   * All of them in one transaction. Where one fails it is begun again with a savepoint around each, which costs
+   * as much as the call itself.
+   */
   private commit(payloads: readonly Buffer[], ingested: Ingested): void {
+    try {
+      this.transaction(() => {
+        for (const payload of payloads) this.insert(payload, ingested)
+      })
+      return
+    } catch (reason) {
+      if (isFaultOfDisk(reason)) throw reason
+    }
     const rejected: Buffer[] = []
+    this.transaction(() => {
+      for (const payload of payloads) if (!this.insertAlone(payload, ingested)) rejected.push(payload)
+    })
+    for (const payload of rejected) {
+      appendFileSync(join(this.folder, 'rejected.log'), frameOf([payload]), { mode: 0o600 })
+    }
+  }
+
+  private transaction(work: () => void): void {
     this.sqlite.exec('BEGIN IMMEDIATE')
     try {
-      for (const payload of payloads) if (!this.insert(payload, ingested)) rejected.push(payload)
+      work()
       this.sqlite.exec('COMMIT')
-      for (const payload of rejected) {
-        appendFileSync(join(this.folder, 'rejected.log'), frameOf([payload]), { mode: 0o600 })
-      }
     } catch (error) {
       if (this.sqlite.inTransaction) this.sqlite.exec('ROLLBACK')
       throw error
     }
   }
 
+  private insert(payload: Buffer, ingested: Ingested): void {
+    const entry = decodeEntry(payload)
+    this.tables.insert(entry)
+    ingested.lastId = entry.id
+  }
+
   /** A call that fails leaves nothing behind in the transaction that it shares. */
-  private insert(payload: Buffer, ingested: Ingested): boolean {
-    let id: string | null = null
+  private insertAlone(payload: Buffer, ingested: Ingested): boolean {
     this.sqlite.exec('SAVEPOINT call')
     try {
-      const entry = decodeEntry(payload)
-      id = entry.id
-      this.tables.insert(entry)
+      this.insert(payload, ingested)
       this.sqlite.exec('RELEASE call')
-      ingested.lastId = id
       return true
     } catch (reason) {
       // Some failures, a full disk among them, are no fault of the call.
       if (!this.sqlite.inTransaction || isFaultOfDisk(reason)) throw reason
       this.sqlite.exec('ROLLBACK TO call; RELEASE call')
-      ingested.rejected.push({ id, reason })
+      ingested.rejected.push({ id: idOf(payload), reason })
       return false
     }
+  }
+}
+
+function idOf(payload: Buffer): string | null {
+  try {
+    return decodeEntry(payload).id
+  } catch {
+    return null
   }
 }
 
