@@ -8,12 +8,31 @@ export { type CausalLM, pack, type PackedTokens } from './models/causal-lm.ts'
 export { LlamaForCausalLM, type LlamaConfig } from './models/llama.ts'
 export { encodeSafetensors, openSafetensors, type TensorData } from './io/safetensors.ts'
 export { readAdapterFolder } from './io/adapter-folder.ts'
+export { fit, type TrainExample, type TrainOptions, type TrainStep } from './fit.ts'
+export {
+  type AdapterOptions,
+  type ChatOptions,
+  type GenerateOptions,
+  LanguageModel,
+  load,
+  type LoadOptions,
+} from './language-model.ts'
 export { layoutDeviation } from './layout-deviation.ts'
+export {
+  describe,
+  findModel,
+  listModels,
+  type LocalModel,
+  modelsFolder,
+  pulledFolder,
+} from './local-models.ts'
 export { loadLora, loadModel, loadText, type ModelText, saveLora } from './model-files.ts'
 export { createModel, modelTypes } from './models/registry.ts'
 export type { AdapterView } from './nn/adapter-view.ts'
 export type { LinearSpec } from './nn/projections.ts'
 export type { Weight, WeightSource } from './nn/weights.ts'
+export { Reply, type ToolCall } from './reply.ts'
+export { type OptimizerStep, takeOptimizerStep } from './optimizer-step.ts'
 export { clipScale, GradientAccumulator, globalNorm, type MicroBatchResult } from './optim/accumulator.ts'
 export { AdamW, type AdamWOptions, type AdamWState } from './optim/adamw.ts'
 export { Runtime, type RuntimeOptions } from './tensor/runtime.ts'
@@ -23,7 +42,9 @@ export { partitionIntoTrees } from './tree/partition.ts'
 export { commonPrefix, prefixOrder } from './tree/prefix-order.ts'
 export { buildTree, type LayoutName, type RowLayout } from './tree/token-tree.ts'
 export { ChatTemplate } from './tokenizer/chat-template.ts'
+export type { TemplateMessage, TemplateTool } from './tokenizer/chat-message.ts'
 export { Tokenizer } from './tokenizer/tokenizer.ts'
+export { type ParsedTokenizer, parseTokenizer, type TokenizerFiles } from './tokenizer/tokenizer-file.ts'
 export { parseToolCalls } from './tokenizer/tool-text.ts'
 export { GenerationScheduler, type SchedulerOptions } from './sample/scheduler.ts'
 export type { GenerateRequest, GenerateResult } from './sample/request.ts'

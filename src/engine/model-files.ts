@@ -1,9 +1,11 @@
 /** From files to a model that runs, and adapters between memory and PEFT's format. */
+import { statSync } from 'node:fs'
 import { ShadowError } from '../lib/error.ts'
 import { LoraAdapter } from './adapters/lora.ts'
 import { readAdapterFolder } from './io/adapter-folder.ts'
 import { builtFrom } from './io/file-problem.ts'
 import { loadGguf } from './io/gguf.ts'
+import { type ModelFolder, openModelFolder } from './io/model-folder.ts'
 import { saveAdapter } from './io/peft.ts'
 import { type Quantization, weightSource } from './io/weight-source.ts'
 import type { CausalLM } from './models/causal-lm.ts'
@@ -11,6 +13,8 @@ import { createModel } from './models/registry.ts'
 import type { Runtime } from './tensor/runtime.ts'
 import { ChatTemplate } from './tokenizer/chat-template.ts'
 import { ggufTokenizer } from './tokenizer/gguf-tokenizer.ts'
+import type { ParsedTokenizer } from './tokenizer/tokenizer-file.ts'
+import { readTokenizerFolder } from './tokenizer/tokenizer-folder.ts'
 import type { Tokenizer } from './tokenizer/tokenizer.ts'
 
 const prefix = 'base_model.model.'
@@ -21,22 +25,25 @@ export interface ModelText {
 }
 
 /**
- * Tokenizer and chat template of a GGUF file; loads no native code.
- * @throws ShadowError invalid_file naming what is wrong with the file
+ * Tokenizer and chat template of a GGUF file or a Hugging Face folder; loads no native code.
+ * @throws ShadowError not_found | invalid_file naming what is wrong with the file
  */
 export function loadText(path: string): ModelText {
+  const { tokenizer, chatTemplate } = isFolder(path) ? readTokenizerFolder(path) : ggufText(path)
+  if (chatTemplate !== undefined) return { tokenizer, chatTemplate }
+  const field = isFolder(path) ? 'tokenizer_config.json: chat_template' : 'tokenizer.chat_template'
+  throw new ShadowError('invalid_file', `${path}: ${field}: is missing.`, {
+    hint: 'Choose a model that was made for chat (an "instruct" one).',
+  })
+}
+
+function ggufText(path: string): ParsedTokenizer {
   using file = loadGguf(path)
   const tokenizer = builtFrom(path, 'tokenizer', () => ggufTokenizer(file.tokenizer))
-  const { chatTemplate } = file
-  if (chatTemplate === undefined) {
-    throw new ShadowError('invalid_file', `${path}: tokenizer.chat_template: is missing.`, {
-      hint: 'Choose a model that was made for chat (an "instruct" one).',
-    })
-  }
-  return {
-    tokenizer,
-    chatTemplate: builtFrom(path, 'tokenizer.chat_template', () => new ChatTemplate(chatTemplate, tokenizer)),
-  }
+  const { chatTemplate: source } = file
+  if (source === undefined) return { tokenizer, chatTemplate: undefined }
+  const build = (): ChatTemplate => new ChatTemplate(source, tokenizer)
+  return { tokenizer, chatTemplate: builtFrom(path, 'tokenizer.chat_template', build) }
 }
 
 export interface LoadOptions {
@@ -45,8 +52,8 @@ export interface LoadOptions {
 }
 
 /**
- * The whole of a GGUF file: weights, tokenizer, chat template.
- * @throws ShadowError invalid_file | invalid_config | engine_failed
+ * The whole of a GGUF file or a Hugging Face folder: weights, tokenizer, chat template.
+ * @throws ShadowError not_found | invalid_file | invalid_config | engine_failed
  */
 export function loadModel(
   runtime: Runtime,
@@ -54,11 +61,20 @@ export function loadModel(
   { quantization = 'none' }: LoadOptions = {},
 ): ModelText & { readonly model: CausalLM } {
   const text = loadText(path)
-  using file = loadGguf(path)
+  using file = openModel(path)
   const model = createModel(runtime, file.config, weightSource(file.tensors, quantization))
   // What loading freed would be kept for reuse, and training wants other sizes.
   runtime.native.clearCache()
   return { ...text, model }
+}
+
+/** What a model's files hold, read one tensor at a time; loads no native code. @throws ShadowError as loadModel */
+export function openModel(path: string): ModelFolder {
+  return isFolder(path) ? openModelFolder(path) : loadGguf(path)
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
 }
 
 /** Writes an adapter in PEFT's format; the same adapter gives the same bytes. @throws ShadowError invalid_request */

@@ -1,29 +1,12 @@
 /** Base models and adapters by name. */
-import { existsSync, statSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { readAdapterFolder } from '../engine/io/adapter-folder.ts'
+import { findModel, readAdapterFolder } from '../engine/index.ts'
 import { ShadowError } from '../lib/error.ts'
-import { defaultModelName, defaultModelPath } from '../setup/model.mjs'
+import { defaultModelName } from '../setup/model.mjs'
 import type { Workspace } from './workspace.ts'
 
-/**
- * The file of a base model.
- * @param name a known name, or the path of a GGUF file
- * @throws ShadowError not_found
- */
-export function findBaseModel(name: string): string {
-  if (name === defaultModelName) {
-    const path = defaultModelPath()
-    if (existsSync(path)) return path
-    throw new ShadowError('missing_prerequisite', `The model ${name} has not been fetched.`, {
-      hint: 'Run `shadow setup` once.',
-    })
-  }
-  if (existsSync(name)) return name
-  throw new ShadowError('not_found', `There is no base model "${name}".`, {
-    hint: `Use ${defaultModelName}, or the path of a GGUF file.`,
-  })
-}
+export { findModel as findBaseModel } from '../engine/index.ts'
 
 /** A base model, with an adapter or without. */
 export interface ModelTarget {
@@ -47,7 +30,7 @@ export async function resolveTarget(
     const version = await workspace.pipeline.versions.find(task, Number(number))
     if (version !== null)
       return {
-        basePath: findBaseModel(base ?? version.baseModel),
+        basePath: findModel(base ?? version.baseModel),
         adapterFolder: join(workspace.home, version.adapterPath),
       }
     const known = (await workspace.pipeline.versions.list(null)).map((one) => `${one.task}@${one.number}`)
@@ -55,7 +38,7 @@ export async function resolveTarget(
       hint: known.length === 0 ? 'No run has finished yet.' : `There are: ${known.join(', ')}.`,
     })
   }
-  if (!isAdapterFolder(target)) return { basePath: findBaseModel(target), adapterFolder: null }
+  if (!isAdapterFolder(target)) return { basePath: findModel(target), adapterFolder: null }
   return { basePath: adapterBase(target, base), adapterFolder: target }
 }
 
@@ -65,12 +48,9 @@ export function isAdapterFolder(path: string): boolean {
 }
 
 function adapterBase(folder: string, base: string | undefined): string {
-  if (base !== undefined) return findBaseModel(base)
+  if (base !== undefined) return findModel(base)
   const named = readAdapterFolder(folder).config.base_model_name_or_path
-  const known =
-    typeof named === 'string' &&
-    (named === defaultModelName || statSync(named, { throwIfNoEntry: false }) !== undefined)
-  if (known) return findBaseModel(named)
+  if (typeof named === 'string' && isHere(named)) return findModel(named)
   throw new ShadowError(
     'invalid_request',
     typeof named === 'string'
@@ -78,4 +58,13 @@ function adapterBase(folder: string, base: string | undefined): string {
       : `The adapter in ${folder} does not say which base model it was trained on.`,
     { hint: 'Name the base model with --base.' },
   )
+}
+
+function isHere(name: string): boolean {
+  if (name === defaultModelName) return true
+  try {
+    return findModel(name) !== ''
+  } catch {
+    return false
+  }
 }

@@ -93,14 +93,13 @@ export class ServedModels {
       text += piece
       request.onText(piece)
     }
-    const eos = this.#text.tokenizer.eosTokenId
     let tokens = 0
     const generated = this.#scheduler.submit({
       promptIds,
       maxTokens: request.maxTokens,
       temperature: policy.temperature,
       topP: 1,
-      stopIds: eos === undefined ? [] : [eos],
+      stopIds: this.#text.tokenizer.endTokenIds,
       adapter: adapterPath === null ? null : request.model,
       onToken: (id) => {
         tokens += 1

@@ -1,0 +1,126 @@
+/** Supervised fine-tuning in memory: what `LanguageModel.train` does. Long runs with checkpoints are `trainers`' work. */
+import { ShadowError } from '../lib/error.ts'
+import { seededRandom, shuffled } from '../lib/random.ts'
+import type { LoraAdapter } from './adapters/lora.ts'
+import type { ModelText } from './model-files.ts'
+import type { CausalLM } from './models/causal-lm.ts'
+import { AdamW } from './optim/adamw.ts'
+import { takeOptimizerStep } from './optimizer-step.ts'
+import type { TemplateMessage, TemplateTool } from './tokenizer/chat-message.ts'
+import type { TrainRow } from './train-step.ts'
+import { partitionIntoTrees } from './tree/partition.ts'
+
+/** A conversation, whose assistant turns are learned, or raw text, all of whose tokens are. */
+export type TrainExample =
+  | string
+  | { readonly messages: readonly TemplateMessage[]; readonly tools?: readonly TemplateTool[] }
+
+/** Names and meanings are those of TRL's SFTConfig. */
+export interface TrainOptions {
+  /** Default 2e-4. */
+  learning_rate?: number
+  /** Optimizer steps. Default: num_train_epochs over the examples. */
+  max_steps?: number
+  /** Default 3. */
+  num_train_epochs?: number
+  /** Rows of one optimizer step. Default 16. */
+  per_device_train_batch_size?: number
+  /** Tokens of one forward and backward pass. Default 1024; changes no result beyond rounding. */
+  max_tokens_per_pass?: number
+  /** Null: gradients are not clipped. Default 1. */
+  max_grad_norm?: number | null
+  /** Order of the rows, dropout. Default 3407. */
+  seed?: number
+  /** Called after each step. */
+  onStep?: (step: TrainStep) => void
+  /** Aborting ends the training after the step under way; what was learned stays. */
+  signal?: AbortSignal
+}
+
+export interface TrainStep {
+  /** From 1. */
+  readonly step: number
+  readonly totalSteps: number
+  /** Nats a token, before the step's update. */
+  readonly loss: number
+  readonly learningRate: number
+  /** Of the mean gradient, before clipping. */
+  readonly gradNorm: number
+}
+
+/**
+ * Trains an adapter in place, with a learning rate that falls linearly to 0. Between steps other work of the event
+ * loop gets its turn.
+ * @returns the steps taken
+ * @throws ShadowError `invalid_request` for examples without anything to learn, `training_diverged`
+ */
+export async function fit(
+  model: CausalLM,
+  text: ModelText,
+  adapter: LoraAdapter,
+  examples: readonly TrainExample[],
+  options: TrainOptions = {},
+): Promise<TrainStep[]> {
+  const rows = examples.map((example, index) => toRow(text, example, index))
+  const { learning_rate = 2e-4, num_train_epochs = 3, seed = 3407, max_grad_norm = 1 } = options
+  const { per_device_train_batch_size: batchSize = 16, max_tokens_per_pass = 1024 } = options
+  const totalSteps = options.max_steps ?? Math.ceil((num_train_epochs * rows.length) / batchSize)
+  if (rows.length === 0) throw new ShadowError('invalid_request', 'There are no examples to train on.')
+  const optimizer = new AdamW(model.runtime, adapter.parameters)
+  const steps: TrainStep[] = []
+  try {
+    for (let step = 0; step < totalSteps && options.signal?.aborted !== true; step++) {
+      const batch = rowsOf(rows, step, Math.min(batchSize, rows.length), seed)
+      const passes = partitionIntoTrees(
+        batch.map(({ ids }) => ids),
+        max_tokens_per_pass,
+      ).map((pass) => pass.flatMap((index) => batch[index] ?? []))
+      const learningRate = learning_rate * (1 - step / totalSteps)
+      const taken = takeOptimizerStep({
+        model,
+        adapter,
+        optimizer,
+        passes,
+        learningRate,
+        maxGradNorm: max_grad_norm,
+        lossOptions: (pass) => (adapter.dropout > 0 ? { dropoutSeed: seed + step * 1009 + pass } : {}),
+      })
+      const report = { step: step + 1, totalSteps, learningRate, ...taken }
+      steps.push(report)
+      options.onStep?.(report)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  } finally {
+    optimizer.dispose()
+  }
+  return steps
+}
+
+/** Epochs one after another, each in an order of its own; a batch may cross their border. */
+function rowsOf(rows: readonly TrainRow[], step: number, batchSize: number, seed: number): TrainRow[] {
+  return Array.from({ length: batchSize }, (_, offset) => {
+    const at = step * batchSize + offset
+    const order = shuffled(rows, seededRandom(seed + Math.floor(at / rows.length)))
+    return order[at % rows.length]
+  }).filter((row) => row !== undefined)
+}
+
+function toRow({ tokenizer, chatTemplate }: ModelText, example: TrainExample, index: number): TrainRow {
+  const name = `Example ${index + 1}`
+  if (typeof example === 'string') {
+    const { eosTokenId } = tokenizer
+    const ids = Int32Array.from([
+      ...tokenizer.encode(example),
+      ...(eosTokenId === undefined ? [] : [eosTokenId]),
+    ])
+    return { ids, targetWeights: new Float32Array(ids.length).fill(1, 1), name }
+  }
+  const { messages, tools = [] } = example
+  const lossOn = messages.map(({ role }) => role === 'assistant')
+  const { ids, targetMask } = chatTemplate.encode(messages, { tools, lossOn })
+  if (!targetMask.includes(1))
+    throw new ShadowError('invalid_request', `${name} has no assistant turn to learn.`, {
+      hint: 'End each conversation with the answer that is wanted.',
+    })
+  return { ids, targetWeights: Float32Array.from(targetMask), name }
+}

@@ -1,0 +1,136 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test, vi } from 'vitest'
+import { type LanguageModel, load, Reply, Runtime, type TrainStep } from '../../src/engine/index.ts'
+import { exportModel } from '../../src/engine/io/export.ts'
+import { runExample } from '../support/engine-example.ts'
+import { writeTinyModel } from '../support/tiny-model.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'shadow-library-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const tiny = writeTinyModel(folder)
+const quiet = { verbose: false }
+const greedy = { temperature: 0, maxNewTokens: 12 }
+const ask = [{ role: 'user', content: 'ping' }]
+const examples = [{ messages: [...ask, { role: 'assistant', content: 'pong' }] }, 'a text of its own']
+
+function train(model: LanguageModel, onStep?: (step: TrainStep) => void): Promise<TrainStep[]> {
+  const options = { max_steps: 12, learning_rate: 2e-2, adapter: { r: 4 } }
+  return model.train(examples, onStep === undefined ? options : { ...options, onStep })
+}
+
+describe('a loaded model', () => {
+  test('generates, trains, answers, saves and answers the same when loaded again', async () => {
+    const [saved, merged] = [join(folder, 'adapter'), join(folder, 'merged')]
+    using model = await load(tiny, quiet)
+    const before = await model.chat(ask, greedy)
+    const seen: number[] = []
+    const steps = await train(model, ({ step }) => seen.push(step))
+    expect(seen).toEqual(Array.from({ length: 12 }, (_, i) => i + 1))
+    expect(steps.at(-1)?.loss).toBeLessThan((steps[0]?.loss ?? 0) / 2)
+    const after = await model.chat(ask, greedy)
+    expect(after.raw).not.toBe(before.raw)
+    await model.save(saved)
+    await model.save(merged, 'hf')
+
+    using again = await load(tiny, { ...quiet, adapter: saved })
+    expect((await again.chat(ask, greedy)).raw).toBe(after.raw)
+    using whole = await load(merged, quiet)
+    expect((await whole.chat(ask, greedy)).raw).toBe(after.raw)
+  })
+
+  test('a Hugging Face folder answers as the GGUF file that it was made from', async () => {
+    const hf = join(folder, 'hf')
+    await exportModel({ basePath: tiny, adapterFolder: null, format: 'hf', outFolder: hf })
+    using file = await load(tiny, quiet)
+    using made = await load(hf, quiet)
+    expect(await made.generate('one two', greedy)).toBe(await file.generate('one two', greedy))
+    expect(made.text.tokenizer.endTokenIds).toEqual(file.text.tokenizer.endTokenIds)
+  })
+
+  test('the same seed draws the same text, piece by piece', async () => {
+    using model = await load(tiny, quiet)
+    const pieces: string[] = []
+    const text = await model.generate('x', {
+      seed: 5,
+      maxNewTokens: 20,
+      onText: (piece) => pieces.push(piece),
+    })
+    expect(pieces.join('')).toBe(text)
+    expect(await model.generate('x', { seed: 5, maxNewTokens: 20 })).toBe(text)
+    expect(await model.generate('x', { seed: 6, maxNewTokens: 20 })).not.toBe(text)
+  })
+
+  test('an adapter goes on being trained', async () => {
+    using model = await load(tiny, quiet)
+    const first = await train(model)
+    const second = await model.train(examples, { max_steps: 2 })
+    expect(second[0]?.loss).toBeLessThan(first[0]?.loss ?? 0)
+    await expect(train(model)).rejects.toThrow(/has an adapter already/)
+  })
+
+  test('all native memory is free after its block', { timeout: 30_000 }, async () => {
+    const runtime = new Runtime()
+    const rounds: number[] = []
+    for (let round = 0; round < 3; round++) {
+      {
+        using model = await load(tiny, quiet)
+        await train(model)
+        await model.chat(ask, greedy)
+      }
+      rounds.push(runtime.memory().activeBytes)
+    }
+    expect(rounds[2]).toBe(rounds[0])
+  })
+
+  test('what is wrong is said', async () => {
+    await expect(load('no/such-model', quiet)).rejects.toMatchObject({ code: 'not_found' })
+    using model = await load(tiny, quiet)
+    await expect(model.save(join(folder, 'nothing'))).rejects.toThrow(/no adapter to save/)
+    await expect(model.train([])).rejects.toThrow(/no examples/)
+    await expect(model.train([{ messages: ask }])).rejects.toThrow(/Example 1 has no assistant turn/)
+    await expect(model.generate('x', { signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow(
+      'enough',
+    )
+    expect(readdirSync(folder)).not.toContain('nothing')
+  })
+
+  test('the backend is named unless told not to', async () => {
+    const write = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
+    try {
+      using model = await load(tiny)
+      expect(model.path).toBe(tiny)
+      const said = write.mock.calls.map(([text]) => String(text)).join('')
+      expect(said).toMatch(
+        /^preparing .*tiny-llama.gguf …\nready · backend=mlx-cpu \(\d+ threads?\) · \d+\.\d s\n$/,
+      )
+    } finally {
+      write.mockRestore()
+    }
+  })
+})
+
+describe('a reply', () => {
+  test('with calls', () => {
+    const reply = new Reply('Wait. <tool_call>{"name":"f","arguments":{"a":1}}</tool_call>', 'stop')
+    expect(reply.toString()).toBe('Wait.')
+    expect(reply.toMessage()).toEqual({
+      role: 'assistant',
+      content: 'Wait.',
+      tool_calls: [{ type: 'function', function: { name: 'f', arguments: '{"a":1}' } }],
+    })
+  })
+
+  test('without', () => {
+    expect(new Reply('Hi', 'length').toMessage()).toEqual({ role: 'assistant', content: 'Hi' })
+  })
+})
+
+test('the example runs', { timeout: 60_000 }, () => {
+  const out = join(folder, 'example')
+  const text = runExample(tiny, out)
+  expect(text).toMatch(/^before: [^]*\nloss: \d+\.\d+ → \d+\.\d+\nafter: /)
+  expect(readdirSync(out).toSorted()).toEqual(['adapter_config.json', 'adapter_model.safetensors'])
+})
