@@ -14,7 +14,7 @@ const template =
 /** Costs the whole time that a template is given, so it is rare. */
 export const endlessTemplate =
   '{% for i in range(20000) %}{% for j in range(20000) %}{% set x = j %}{% endfor %}{% endfor %}'
-const templates = [
+export const chatTemplates: readonly string[] = [
   '{% for i in range(1000000000) %}{{ i }}{% endfor %}',
   '{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}',
   "{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s | upper }}",
@@ -48,7 +48,7 @@ function withField(spec: GgufSpec, chance: Chance): GgufSpec {
       ...spec,
       fields: fields.map((one) =>
         one[0] === 'tokenizer.chat_template'
-          ? [one[0], ['string', chance.is(0.02) ? endlessTemplate : chance.pick(templates)]]
+          ? [one[0], ['string', chance.is(0.02) ? endlessTemplate : chance.pick(chatTemplates)]]
           : one,
       ),
     }

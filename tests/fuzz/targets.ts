@@ -2,7 +2,7 @@
  * What is fuzzed: a right file, ways to spoil it, and the loader that reads it to the end. How to add one: an
  * entry here.
  */
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { loadGguf } from '../../src/engine/io/gguf.ts'
 import { loadMlxAdapter } from '../../src/engine/io/mlx-lm.ts'
@@ -10,9 +10,11 @@ import { openModelFolder } from '../../src/engine/io/model-folder.ts'
 import { loadAdapter } from '../../src/engine/io/peft.ts'
 import { openSafetensors } from '../../src/engine/io/safetensors.ts'
 import { loadText } from '../../src/engine/model-files.ts'
+import { parseTokenizer } from '../../src/engine/tokenizer/tokenizer-file.ts'
 import type { Chance } from './chance.ts'
 import { spoiledGguf } from './gguf.ts'
 import { type Json, mutateJson, spoiledText } from './mutate.ts'
+import { spoiledTokenizer } from './tokenizers.ts'
 import { safetensorsFile, spoiledSafetensors } from './safetensors.ts'
 
 export interface FuzzTarget {
@@ -59,6 +61,23 @@ export const fuzzTargets: readonly FuzzTarget[] = [
     name: 'mlx-lm adapter',
     write: (folder, chance) => writeAdapter(folder, chance, 'adapters.safetensors', mlxConfig, mlxTensors),
     load: (folder) => void loadMlxAdapter(folder),
+  },
+  {
+    name: 'tokenizer',
+    write: (folder, chance) =>
+      spoiledTokenizer(chance).reduce((sum, [name, bytes]) => sum + put(folder, name, bytes), 0),
+    load(folder) {
+      const read = (name: string): Uint8Array => readFileSync(join(folder, name))
+      const { tokenizer } = parseTokenizer(
+        {
+          tokenizer: read('tokenizer.json'),
+          tokenizerConfig: read('tokenizer_config.json'),
+          generationConfig: read('generation_config.json'),
+        },
+        folder,
+      )
+      tokenizer.decode(tokenizer.encode("ab A1 b's  <|im_end|>"))
+    },
   },
   {
     name: 'Hugging Face folder',

@@ -31,10 +31,11 @@ export function builtFrom<T>(path: string, field: string, build: () => T): T {
 }
 
 function sentence(path: string, field: string, problem: string): string {
-  return `${shown(path, 4096)}: ${shown(field, longestField)}: ${shown(problem, longestProblem)}.`
+  return `${shown(path, 4096)}: ${shown(field, longestField)}: ${shown(problem)}.`
 }
 
-function shown(text: string, longest: number): string {
+/** Text out of a file as it may stand in a message. */
+export function shown(text: string, longest = longestProblem): string {
   const clean = text.slice(0, longest).replace(/(?!\n)\p{Cc}/gu, '\u{fffd}')
   return text.length > longest ? `${clean}…` : clean
 }

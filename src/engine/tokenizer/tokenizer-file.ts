@@ -1,6 +1,8 @@
 /** Tokenizers of Hugging Face folders: tokenizer.json, tokenizer_config.json, generation_config.json. */
 import { z } from 'zod'
-import { messageOf, ShadowError } from '../../lib/error.ts'
+import { ShadowError } from '../../lib/error.ts'
+import { builtFrom, shown } from '../io/file-problem.ts'
+import { parseJsonObject } from '../io/json-file.ts'
 import type { AddedToken } from './added-tokens.ts'
 import { ChatTemplate } from './chat-template.ts'
 import { normalizer } from './normalizers.ts'
@@ -23,6 +25,8 @@ export interface ParsedTokenizer {
   /** Undefined where the files have none. */
   readonly chatTemplate: ChatTemplate | undefined
 }
+
+const damagedHint = 'Fetch the file again, or choose another model.'
 
 const tokenizerJson = z.object({
   added_tokens: z
@@ -104,7 +108,11 @@ export function parseTokenizer(files: TokenizerFiles, folder = 'The model'): Par
     files.chatTemplate === undefined
       ? chosen(config?.chat_template)
       : text(files.chatTemplate, name('chat_template.jinja'))
-  return { tokenizer, chatTemplate: source === undefined ? undefined : new ChatTemplate(source, tokenizer) }
+  const chatTemplate =
+    source === undefined
+      ? undefined
+      : builtFrom(folder, 'chat_template', () => new ChatTemplate(source, tokenizer))
+  return { tokenizer, chatTemplate }
 }
 
 const widestGap = 65_536
@@ -125,12 +133,7 @@ function text(bytes: Uint8Array, name: string): string {
 }
 
 function parse<T extends z.ZodType>(schema: T, bytes: Uint8Array, name: string): z.output<T> {
-  let json: unknown
-  try {
-    json = JSON.parse(text(bytes, name))
-  } catch (thrown) {
-    throw thrown instanceof ShadowError ? thrown : invalid(name, `is not JSON (${messageOf(thrown)})`, thrown)
-  }
+  const json = parseJsonObject(name, 'content', bytes, damagedHint)
   const result = schema.safeParse(json)
   if (result.success) return result.data
   const [issue] = result.error.issues
@@ -138,8 +141,8 @@ function parse<T extends z.ZodType>(schema: T, bytes: Uint8Array, name: string):
 }
 
 function invalid(name: string, problem: string, cause?: unknown): ShadowError {
-  return new ShadowError('invalid_file', `${name}: ${problem}.`, {
-    hint: 'Fetch the file again, or choose another model.',
+  return new ShadowError('invalid_file', `${name}: ${shown(problem)}.`, {
+    hint: damagedHint,
     cause,
   })
 }
