@@ -2,12 +2,12 @@
  * `npm run bench -- NAME`: runs one benchmark, prints its table and writes bench/results/NAME.json.
  * A benchmark is a file beside this one that exports `run`; adding one is that file and a line here.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { packageRoot } from '../src/setup/paths.mjs'
-import type { Row } from './row.ts'
+import { type Row, rowSchema } from './row.ts'
 
 const benchmarks: Record<string, () => Promise<{ run: (args: readonly string[]) => Promise<Row[]> }>> = {
   train: () => import('./train.ts'),
@@ -33,6 +33,10 @@ if (name === undefined || benchmark === undefined) {
   const root = packageRoot()
   const folder = join(root, 'bench', 'results')
   mkdirSync(folder, { recursive: true })
+  const path = join(folder, `${name}.json`)
+  // A part of a benchmark replaces its own figures and leaves the others.
+  const kept =
+    args.length === 0 ? [] : earlierRows(path).filter(({ id }) => !rows.some((row) => row.id === id))
   const result = {
     command: ['npm run bench --', name, ...args].join(' '),
     date: new Date().toISOString(),
@@ -43,9 +47,9 @@ if (name === undefined || benchmark === undefined) {
       os: `${process.platform} ${release()} ${process.arch}`,
     },
     versions: versions(root),
-    rows,
+    rows: [...kept, ...rows],
   }
-  writeFileSync(join(folder, `${name}.json`), `${JSON.stringify(result, null, 2)}\n`)
+  writeFileSync(path, `${JSON.stringify(result, null, 2)}\n`)
   console.table(
     rows.map(({ id, value, unit, baseline, ratio, must, ok }) => ({
       id,
@@ -64,6 +68,12 @@ function versions(root: string): Record<string, string> {
     .object({ version: z.string(), dependencies: z.record(z.string(), z.string()) })
     .parse(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')))
   return { shadow: manifest.version, node: process.version, ...manifest.dependencies }
+}
+
+function earlierRows(path: string): Row[] {
+  return existsSync(path)
+    ? z.object({ rows: z.array(rowSchema) }).parse(JSON.parse(readFileSync(path, 'utf8'))).rows
+    : []
 }
 
 function round(value: number | null): number | null {

@@ -1,20 +1,23 @@
+import { z } from 'zod'
+
 /** One figure of a benchmark, as bench/results/*.json holds it. */
-export interface Row {
+export const rowSchema = z.object({
   /** The text before the first dot names the benchmark. */
-  id: string
-  what: string
+  id: z.string(),
+  what: z.string(),
   /** Null: it could not be measured, and `what` says why. */
-  value: number | null
-  unit: string
-  baseline: number | null
+  value: z.number().nullable(),
+  unit: z.string(),
+  baseline: z.number().nullable(),
   /** value / baseline, where there is one. */
-  ratio: number | null
+  ratio: z.number().nullable(),
   /** What is asked for, as a person reads it. */
-  must: string | null
-  aim: string | null
+  must: z.string().nullable(),
+  aim: z.string().nullable(),
   /** Whether the figure meets `must`; true where nothing is asked for. */
-  ok: boolean
-}
+  ok: z.boolean(),
+})
+export type Row = z.infer<typeof rowSchema>
 
 /** A row without a baseline. */
 export function figure(

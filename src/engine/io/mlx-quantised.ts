@@ -104,7 +104,7 @@ function bytesOf(tensor: StoredTensor): Uint8Array<ArrayBuffer> {
 }
 
 /** The code of element `i`: they follow each other, the first in the lowest bits. */
-function codeAt(bytes: Uint8Array, i: number, bits: 4 | 8): number {
+function codeAt(bytes: Uint8Array, i: number, bits: Packing['bits']): number {
   return bits === 8 ? bytes[i]! : (bytes[i >> 1]! >> ((i & 1) * 4)) & 15
 }
 

@@ -24,11 +24,17 @@ export type DType = 'float32' | 'int32' | 'uint32' | 'bool' | 'float16' | 'bfloa
 
 /** How a packed matrix holds its elements: w = scale · code + bias, one scale and bias for `groupSize` of a row. */
 export interface Packing {
-  readonly bits: 4 | 8
+  /** 16: plain bfloat16, without scales. */
+  readonly bits: 4 | 8 | 16
   /** 32, 64 or 128. */
   readonly groupSize: number
   /** The type of scales and biases. */
   readonly scales: 'float16' | 'bfloat16' | 'float32'
+  /**
+   * What training multiplies in. `bfloat16` rounds both operands and sums in float32, where the processor has the
+   * instruction; elsewhere, and in generation, products are float32. Default float32.
+   */
+  readonly products?: 'float32' | 'bfloat16'
 }
 
 export interface NativeMemory {
@@ -176,6 +182,8 @@ export interface NativeAddon {
     bits: number,
     groupSize: number,
   ): ArrayHandle
+  /** A float32 matrix with an even number of columns, rounded to bfloat16: (rows, columns / 2) uint32. */
+  packBfloat16(w: ArrayHandle): ArrayHandle
   /** MLX's affine quantisation: codes, scales, biases. */
   quantize(w: ArrayHandle, bits: number, groupSize: number): ArrayHandle[]
 

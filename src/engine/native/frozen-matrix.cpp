@@ -14,6 +14,7 @@
 
 #include "blas.h"
 #include "exact-linear.h"
+#include "frozen-bf16.h"
 #include "mlx/transforms.h"
 #include "parallel.h"
 #include "primitive.h"
@@ -144,6 +145,57 @@ void unpack_tile(const FrozenMatrix& w, int first, int count, int column, int wi
   }
 }
 
+typedef uint16_t halfwords __attribute__((vector_size(32), aligned(1)));
+
+inline vec from_bf16(const uint16_t* p) {
+  return reinterpret_cast<vec>(__builtin_convertvector(*reinterpret_cast<const halfwords*>(p), ivec) << 16);
+}
+
+inline vec from_bf16_part(const uint16_t* p, int n) {
+  ivec bits{};
+  for (int i = 0; i < n; i++) bits[i] = p[i] << 16;
+  return reinterpret_cast<vec>(bits);
+}
+
+const uint16_t* bf16_row(const FrozenMatrix& w, int row) {
+  return reinterpret_cast<const uint16_t*>(w.data) + (size_t)row * w.columns;
+}
+
+void unpack_bf16(const FrozenMatrix& w, int first, int count, int column, int width, float* out) {
+  for (int i = 0; i < count; i++, out += width) {
+    const uint16_t* from = bf16_row(w, first + i) + column;
+    int p = 0;
+    for (; p + kLanes <= width; p += kLanes) store(out + p, from_bf16(from + p));
+    store_part(out + p, from_bf16_part(from + p, width - p), width - p);
+  }
+}
+
+/** exact_linear's tile on rows of bfloat16. */
+template <int R, int C>
+void bf16_tile(const FrozenMatrix& w, int first, const float* x, float* y, long ldy, bool accumulate) {
+  const int k = w.columns;
+  vec acc[R][C] = {};
+  int p = 0;
+  for (; p + kLanes <= k; p += kLanes) {
+    vec column[C];
+    for (int c = 0; c < C; c++) column[c] = from_bf16(bf16_row(w, first + c) + p);
+    for (int r = 0; r < R; r++) {
+      const vec row = load(x + (long)r * k + p);
+      for (int c = 0; c < C; c++) acc[r][c] += row * column[c];
+    }
+  }
+  if (p < k)
+    for (int r = 0; r < R; r++) {
+      const vec row = load_part(x + (long)r * k + p, k - p);
+      for (int c = 0; c < C; c++) acc[r][c] += row * from_bf16_part(bf16_row(w, first + c) + p, k - p);
+    }
+  for (int r = 0; r < R; r++)
+    for (int c = 0; c < C; c++) {
+      float& out = y[r * ldy + first + c];
+      out = accumulate ? out + sum(acc[r][c]) : sum(acc[r][c]);
+    }
+}
+
 /** exact_linear's tile with the columns unpacked on the way: each sum runs over k in the same order. */
 template <int BITS, int R, int C>
 void direct_tile(const FrozenMatrix& w, int first, const float* x, float* y, long ldy, bool accumulate) {
@@ -181,8 +233,13 @@ void direct_tile(const FrozenMatrix& w, int first, const float* x, float* y, lon
 template <int BITS, int R>
 void direct_rows(const FrozenMatrix& w, int first, int count, const float* x, float* y, bool accumulate) {
   int j = first;
-  for (; j + 4 <= first + count; j += 4) direct_tile<BITS, R, 4>(w, j, x, y, w.rows, accumulate);
-  for (; j < first + count; j++) direct_tile<BITS, R, 1>(w, j, x, y, w.rows, accumulate);
+  if constexpr (BITS == 16) {
+    for (; j + 4 <= first + count; j += 4) bf16_tile<R, 4>(w, j, x, y, w.rows, accumulate);
+    for (; j < first + count; j++) bf16_tile<R, 1>(w, j, x, y, w.rows, accumulate);
+  } else {
+    for (; j + 4 <= first + count; j += 4) direct_tile<BITS, R, 4>(w, j, x, y, w.rows, accumulate);
+    for (; j < first + count; j++) direct_tile<BITS, R, 1>(w, j, x, y, w.rows, accumulate);
+  }
 }
 
 template <int BITS>
@@ -192,15 +249,6 @@ void direct(const FrozenMatrix& w, int first, int count, int m, const float* x, 
   else if (m == 3) direct_rows<BITS, 3>(w, first, count, x, y, accumulate);
   else direct_rows<BITS, 4>(w, first, count, x, y, accumulate);
 }
-
-/** How many parts of about `size` to cut a side into: a multiple of the threads, so that all finish together. */
-int parts_of(int length, int size) {
-  const int threads = thread_count();
-  const int wanted = std::max(1, (length + size - 1) / size);
-  return (wanted + threads - 1) / threads * threads;
-}
-
-int rounded_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 class Unpack : public FusedPrimitive {
  public:
@@ -225,10 +273,12 @@ class Unpack : public FusedPrimitive {
 
 size_t Packing::row_bytes(int columns) const {
   if (!packed()) return sizeof(float) * columns;
+  if (bits == 16) return 2 * (size_t)columns;
   return (size_t)columns * bits / 8 + 2 * (size_t)(columns / group) * scale_bytes(scales);
 }
 
 int Packing::columns(size_t bytes) const {
+  if (bits == 16) return static_cast<int>(bytes / 2);
   const size_t of_group = row_bytes(group);
   return bytes % of_group == 0 ? static_cast<int>(bytes / of_group * group) : -1;
 }
@@ -236,8 +286,9 @@ int Packing::columns(size_t bytes) const {
 int frozen_columns(const mx::array& weight, const Packing& packing) {
   require(weight.ndim() == 2, "a frozen matrix has two axes");
   if (!packing.packed()) return width(weight);
+  if (packing.bits == 16) return packing.columns((size_t)width(weight) * 4);
   require((packing.bits == 4 || packing.bits == 8) && packing.group >= 32 && packing.group % 32 == 0,
-          "packed weights have 4 or 8 bits, in groups of a multiple of 32");
+          "packed weights have 16 bits, or 4 or 8 in groups of a multiple of 32");
   require(packing.scales == mx::float32 || packing.scales == mx::float16 || packing.scales == mx::bfloat16,
           "scales are float32, float16 or bfloat16");
   const int columns = packing.columns((size_t)width(weight) * 4);
@@ -257,11 +308,16 @@ FrozenMatrix frozen_matrix(const mx::array& weight, const Packing& packing) {
 }
 
 void unpack(const FrozenMatrix& w, int first, int count, int column, int width, float* out) {
-  w.packing.bits == 4 ? unpack_tile<4>(w, first, count, column, width, out)
-                      : unpack_tile<8>(w, first, count, column, width, out);
+  if (w.packing.bits == 16) unpack_bf16(w, first, count, column, width, out);
+  else if (w.packing.bits == 4) unpack_tile<4>(w, first, count, column, width, out);
+  else unpack_tile<8>(w, first, count, column, width, out);
 }
 
 void frozen_nt(const FrozenMatrix& w, int m, const float* x, float* y, bool accumulate) {
+  if (in_bf16(w.packing)) {
+    bf16_nt(w, m, x, y, accumulate);
+    return;
+  }
   if (!w.packing.packed()) {
     sgemm_nt(m, w.rows, w.columns, x, w.dense(), y, accumulate);
     return;
@@ -279,13 +335,17 @@ void frozen_nt(const FrozenMatrix& w, int m, const float* x, float* y, bool accu
 }
 
 void frozen_nn(const FrozenMatrix& w, int m, const float* dy, float* dx, bool accumulate) {
+  if (in_bf16(w.packing)) {
+    bf16_nn(w, m, dy, dx, accumulate);
+    return;
+  }
   if (!w.packing.packed()) {
     sgemm_nn(m, w.columns, w.rows, dy, w.dense(), dx, accumulate);
     return;
   }
   // Each task owns a block of dx and adds up over slabs of W's rows, so the sums have one order.
   const int k = w.columns, n = w.rows;
-  const int columns = rounded_up((k + parts_of(k, 384) - 1) / parts_of(k, 384), w.packing.group);
+  const int columns = rounded_up((k + parts_of(k, 384) - 1) / parts_of(k, 384), std::max(32, w.packing.group));
   const int across = (k + columns - 1) / columns;
   const int wanted_down = across % thread_count() == 0 ? 1 : thread_count();
   const int row_count = std::max(64, (m + wanted_down - 1) / wanted_down);
@@ -314,8 +374,9 @@ void frozen_exact(const FrozenMatrix& w, int m, const float* x, float* y, bool a
   auto block = [&](int task) {
     const int begin = task * kBlock, count = std::min(kBlock, n - begin);
     if (m <= 4) {
-      w.packing.bits == 4 ? direct<4>(w, begin, count, m, x, y, accumulate)
-                          : direct<8>(w, begin, count, m, x, y, accumulate);
+      if (w.packing.bits == 16) direct<16>(w, begin, count, m, x, y, accumulate);
+      else if (w.packing.bits == 4) direct<4>(w, begin, count, m, x, y, accumulate);
+      else direct<8>(w, begin, count, m, x, y, accumulate);
       return;
     }
     // A few columns at a time, which stay in the first-level cache.

@@ -10,15 +10,19 @@ namespace shadow {
 
 namespace mx = mlx::core;
 
-/** Affine quantisation as MLX and GGUF know it: w = scale · code + bias, one scale and bias for `group` codes of a row.
+/** Affine quantisation as MLX and GGUF know it: w = scale · code + bias, one scale and bias for `group` codes of a row;
+ *  or, with 16 bits, plain bfloat16.
  *
  *  A packed matrix is one uint32 array (rows, words). A row holds its codes, then its scales, then its biases. Codes of
  *  4 bits lie in blocks of 32 as in GGUF: the low half of byte j is element j, the high half element j + 16. Codes of
  *  8 bits are plain bytes. */
 struct Packing {
-  int bits = 0;  // 4 or 8; 0 for a dense float32 matrix
-  int group = 0;  // a multiple of 32
-  mx::Dtype scales = mx::float32;  // or float16, bfloat16
+  int bits = 0;  // 4, 8 or 16; 0 for a dense float32 matrix
+  int group = 0;  // a multiple of 32; not used with 16 bits
+  mx::Dtype scales = mx::float32;  // or float16, bfloat16; not used with 16 bits
+  /** frozen_nt and frozen_nn round both operands to bfloat16 and sum in float32, where the processor has the
+   *  instruction; frozen_exact never does. */
+  bool bf16_products = false;
 
   bool packed() const { return bits != 0; }
   /** Bytes of a row of this many elements. */
@@ -54,8 +58,11 @@ void frozen_nn(const FrozenMatrix& w, int m, const float* dy, float* dx, bool ac
 /** frozen_nt for inference: exact_linear's result on the unpacked matrix, to the last bit. */
 void frozen_exact(const FrozenMatrix& w, int m, const float* x, float* y, bool accumulate);
 
+/** A float32 matrix (rows, even columns), rounded to the 16-bit packing. */
+mx::array pack_bf16(const mx::array& weight);
+
 /** out[count, width] = elements [column, column + width) of rows [first, first + count) of a packed matrix; column and
- *  width are multiples of the group. */
+ *  width are multiples of the group, where there are groups. */
 void unpack(const FrozenMatrix& w, int first, int count, int column, int width, float* out);
 
 /** The whole matrix as a float32 array. */

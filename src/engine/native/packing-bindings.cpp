@@ -36,8 +36,10 @@ Packing packing_of(const Args& a, size_t i) {
   Napi::Value bits = object.Get("bits"), group = object.Get("groupSize"), scales = object.Get("scales");
   if (!bits.IsNumber() || !group.IsNumber() || !scales.IsString())
     throw std::invalid_argument("a packing has bits, groupSize and scales");
+  Napi::Value products = object.Get("products");
   return {bits.As<Napi::Number>().Int32Value(), group.As<Napi::Number>().Int32Value(),
-          dtype_named(scales.As<Napi::String>().Utf8Value())};
+          dtype_named(scales.As<Napi::String>().Utf8Value()),
+          products.IsString() && products.As<Napi::String>().Utf8Value() == "bfloat16"};
 }
 
 void define_packing(Napi::Object exports) {
@@ -46,6 +48,7 @@ void define_packing(Napi::Object exports) {
   define(exports, "packAffine", [](const Args& a) {
     return wrap(a.env(), pack(a.array(0), a.array(1), a.array(2), a.integer(3), a.integer(4)));
   });
+  define(exports, "packBfloat16", [](const Args& a) { return wrap(a.env(), pack_bf16(a.array(0))); });
   define(exports, "quantize", [](const Args& a) -> Napi::Value {
     auto parts = mx::quantize(a.array(0), a.integer(2), a.integer(1));
     mx::eval(parts);

@@ -122,4 +122,6 @@ void parallel_ranges(long count, long grain, const std::function<void(long, long
   });
 }
 
+int parts_of(int length, int size) { return rounded_up(std::max(1, (length + size - 1) / size), thread_count()); }
+
 }  // namespace shadow

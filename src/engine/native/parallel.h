@@ -19,4 +19,9 @@ void parallel_for(int tasks, const std::function<void(int)>& body);
 /** Splits [0, count) into ranges of at least `grain` and calls body(begin, end) for each. */
 void parallel_ranges(long count, long grain, const std::function<void(long, long)>& body);
 
+/** How many parts of about `size` to cut a side into: a multiple of the threads, so that all finish together. */
+int parts_of(int length, int size);
+
+inline int rounded_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
+
 }  // namespace shadow

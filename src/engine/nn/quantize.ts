@@ -69,3 +69,29 @@ function quantized(shape: readonly number[], data: Float32Array, packing: Packin
       }),
   }
 }
+
+/** Plain bfloat16, multiplied as it is where the processor can. */
+export const bfloat16: Packing = { bits: 16, groupSize: 32, scales: 'bfloat16', products: 'bfloat16' }
+
+/**
+ * The same weights for training in bfloat16: what is packed stays so, every other matrix is rounded to bfloat16, which
+ * takes half of float32's memory.
+ */
+export function inBfloat16(source: WeightSource): WeightSource {
+  return {
+    has: (name) => source.has(name),
+    get: (name) => source.get(name),
+    packed(name) {
+      const kept = source.packed?.(name)
+      if (kept !== undefined) return { ...kept, packing: { ...kept.packing, products: 'bfloat16' } }
+      const weight = source.get(name)
+      const columns = weight?.shape[1]
+      if (weight === undefined || columns === undefined || columns % 2 !== 0) return undefined
+      const upload = (runtime: Runtime): Tensor =>
+        runtime.tidy(() =>
+          runtime.wrap(runtime.native.packBfloat16(runtime.fromFloat32(weight.data, weight.shape).handle)),
+        )
+      return { shape: weight.shape, packing: bfloat16, upload }
+    },
+  }
+}

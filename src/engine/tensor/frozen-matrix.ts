@@ -7,7 +7,12 @@ export type { Packing } from '../native/addon.ts'
 
 /** Whether two matrices can be stacked into one. */
 export function samePacking(a: Packing | null, b: Packing | null): boolean {
-  return a?.bits === b?.bits && a?.groupSize === b?.groupSize && a?.scales === b?.scales
+  return (
+    a?.bits === b?.bits &&
+    a?.groupSize === b?.groupSize &&
+    a?.scales === b?.scales &&
+    a?.products === b?.products
+  )
 }
 
 /** Bytes of a packed row: its codes, then its scales, then its biases. */
