@@ -2,6 +2,7 @@
  * The engine's public face. Importing it loads no native code; `new Runtime()` does.
  */
 export type { Adapter } from './adapters/adapter.ts'
+export { FullFineTuning } from './adapters/full.ts'
 export { LoraAdapter } from './adapters/lora.ts'
 export type { LoraConfig, TargetModules } from './adapters/lora-config.ts'
 export { type CausalLM, pack, type PackedTokens } from './models/causal-lm.ts'
@@ -26,7 +27,7 @@ export {
   modelsFolder,
   pulledFolder,
 } from './local-models.ts'
-export { loadLora, loadModel, loadText, type ModelText, saveLora } from './model-files.ts'
+export { loadLora, loadModel, loadText, type ModelText, saveFullModel, saveLora } from './model-files.ts'
 export { createModel, modelTypes } from './models/registry.ts'
 export type { AdapterView } from './nn/adapter-view.ts'
 export type { LinearSpec } from './nn/projections.ts'

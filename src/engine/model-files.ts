@@ -1,8 +1,11 @@
 /** From files to a model that runs, and adapters between memory and PEFT's format. */
 import { statSync } from 'node:fs'
 import { ShadowError } from '../lib/error.ts'
+import type { FullFineTuning } from './adapters/full.ts'
 import { LoraAdapter } from './adapters/lora.ts'
 import { readAdapterFolder } from './io/adapter-folder.ts'
+import { openExportBase } from './io/export-base.ts'
+import { exportHuggingFace } from './io/export-hf.ts'
 import { builtFrom } from './io/file-problem.ts'
 import { loadGguf } from './io/gguf.ts'
 import { type ModelFolder, openModelFolder } from './io/model-folder.ts'
@@ -100,6 +103,24 @@ export async function saveLora(folder: string, adapter: LoraAdapter, baseModel: 
     },
     tensors,
   })
+}
+
+/**
+ * Writes a fully fine-tuned model as a Hugging Face folder: its weights in float32, and the base's configuration,
+ * tokenizer and chat template.
+ * @param basePath the GGUF file that was trained
+ * @throws ShadowError not_found | invalid_file | store_failed
+ */
+export async function saveFullModel(
+  folder: string,
+  trained: FullFineTuning,
+  basePath: string,
+): Promise<void> {
+  using base = openExportBase(basePath)
+  const tensors = new Map(base.tensors)
+  for (const [name, { shape, data }] of trained.tensors())
+    tensors.set(name, { shape, storedAs: 'F32', read: () => Float32Array.from(data) })
+  await exportHuggingFace(folder, { ...base, tensors }, [], 'F32')
 }
 
 /**

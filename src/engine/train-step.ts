@@ -3,8 +3,8 @@ import { ShadowError } from '../lib/error.ts'
 import type { Adapter } from './adapters/adapter.ts'
 import type { CausalLM } from './models/causal-lm.ts'
 import type { AdapterView } from './nn/adapter-view.ts'
+import { headLoss } from './nn/head-loss.ts'
 import type { MicroBatchResult } from './optim/accumulator.ts'
-import { linearCrossEntropy } from './tensor/fused.ts'
 import { contiguous, multiply, sum } from './tensor/ops.ts'
 import type { Tensor } from './tensor/tensor.ts'
 import { type LayoutName, layOut, type RowLayout } from './tree/token-tree.ts'
@@ -113,10 +113,7 @@ function nllOf(
   view: AdapterView | null,
   gradient: boolean,
 ): Tensor {
-  const { runtime } = model
-  const hidden = model.hidden(layout.tokens, view)
-  const from = runtime.fromInt32(predictions.from)
-  return linearCrossEntropy(hidden, model.head, from, runtime.fromInt32(predictions.targets), gradient)
+  return headLoss(model.hidden(layout.tokens, view), model.head, predictions, view, gradient)
 }
 
 export interface LossOptions {

@@ -62,6 +62,7 @@ describe('the layout of a run', () => {
       logits: (hidden) => model.logits(hidden),
       createCache: (slots, positions) => model.createCache(slots, positions),
       rowNorms: (path) => model.rowNorms(path),
+      baseTensors: () => model.baseTensors(),
       dispose: () => model.dispose(),
     }
     const { layout, notes } = choice(blind, LoraAdapter.create(blind, config, 1))

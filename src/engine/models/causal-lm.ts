@@ -1,6 +1,7 @@
 /** What every language model of this engine can do; training and generation know no more than this. */
 import type { CacheHandle } from '../native/addon.ts'
 import type { AdapterView } from '../nn/adapter-view.ts'
+import type { BaseTensor } from '../nn/base-tensor.ts'
 import type { LinearSpec } from '../nn/projections.ts'
 import type { FrozenMatrix } from '../tensor/frozen-matrix.ts'
 import type { Runs } from '../tensor/fused.ts'
@@ -47,6 +48,8 @@ export interface CausalLM {
   createCache(slots: number, positions: number): CacheHandle
   /** √Σ W² of each row of the linear layer at `path`, (outFeatures). */
   rowNorms(path: string): Float32Array
+  /** All of the base, each tensor once. */
+  baseTensors(): BaseTensor[]
   dispose(): void
 }
 

@@ -3,13 +3,14 @@ import { ShadowError } from '../../lib/error.ts'
 import type { CacheHandle } from '../native/addon.ts'
 import { type AttentionLayout, DecoderBlock } from '../nn/decoder-block.ts'
 import type { AdapterView } from '../nn/adapter-view.ts'
+import type { BaseTensor } from '../nn/base-tensor.ts'
 import type { LinearSpec } from '../nn/projections.ts'
 import { RmsNorm } from '../nn/rms-norm.ts'
 import { RotaryEmbedding } from '../nn/rotary.ts'
 import { takeMatrix, type WeightSource } from '../nn/weights.ts'
 import type { FrozenMatrix } from '../tensor/frozen-matrix.ts'
 import { loraLinear } from '../tensor/fused.ts'
-import { multiply } from '../tensor/ops.ts'
+import { multiply, take } from '../tensor/ops.ts'
 import type { Runtime } from '../tensor/runtime.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { type Architecture, architectureLinears, layerPrefix } from './architecture.ts'
@@ -77,6 +78,20 @@ export class DecoderForCausalLM implements CausalLM {
     throw new ShadowError('invalid_request', `The model has no layer ${path}.`)
   }
 
+  baseTensors(): BaseTensor[] {
+    const matrix = (name: string, { tensor, packing }: FrozenMatrix): BaseTensor => ({
+      tensor,
+      packing,
+      parts: [{ name, shape: [this.vocabularySize, this.architecture.hiddenSize] }],
+    })
+    return [
+      matrix('model.embed_tokens.weight', this.#embedding),
+      ...this.#blocks.flatMap((block) => block.baseTensors()),
+      this.#norm.baseTensor(),
+      ...(this.head === this.#embedding ? [] : [matrix('lm_head.weight', this.head)]),
+    ]
+  }
+
   dispose(): void {
     for (const block of this.#blocks) block.dispose()
     this.#norm.dispose()
@@ -100,12 +115,14 @@ export class DecoderForCausalLM implements CausalLM {
       )
     const runs = 'cache' in layout ? null : layout
     const rotations = this.#rotaries.map((rotary) => rotary.at(runtime, positions, runs))
-    const embedded = this.#embedding.rows(runtime.fromInt32(ids))
+    const indices = runtime.fromInt32(ids)
+    const trained = view?.weights?.get(this.#embedding.tensor)
+    const embedded = trained === undefined ? this.#embedding.rows(indices) : take(trained, indices)
     let x = embeddingScale === 1 ? embedded : multiply(embedded, embeddingScale)
     this.#blocks.forEach((block, layer) => {
       const rotation = rotations[layers[layer]?.rotation ?? -1] ?? null
       x = block.forward(x, rotation, layout, view)
     })
-    return this.#norm.apply(x)
+    return this.#norm.apply(x, view)
   }
 }

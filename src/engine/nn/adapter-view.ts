@@ -17,6 +17,13 @@ export interface AdapterView {
   scale(path: string): number
   /** DoRA: what the rows of W + scale·B·A are multiplied by, (out); null for other layers. */
   gain(path: string, layer: () => FrozenLayer): Tensor | null
+  /** Full fine-tuning: what stands in a base tensor's place while it is differentiated. */
+  weights?: ReadonlyMap<Tensor, Tensor>
   /** Set while training with dropout: the probability and a fresh key for each call. */
   dropout?: { probability: number; nextKey: () => Tensor }
+}
+
+/** The base tensor, or what stands in its place. */
+export function current(view: AdapterView | null, tensor: Tensor): Tensor {
+  return view?.weights?.get(tensor) ?? tensor
 }

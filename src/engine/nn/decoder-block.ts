@@ -6,6 +6,7 @@ import type { Runtime } from '../tensor/runtime.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { type Activation, gatedActivation } from './gated-activation.ts'
 import type { AdapterView } from './adapter-view.ts'
+import type { BaseTensor } from './base-tensor.ts'
 import { type ApplyOptions, type LinearSpec, Projections } from './projections.ts'
 import { RmsNorm } from './rms-norm.ts'
 import type { Rotation } from './rotary.ts'
@@ -127,7 +128,7 @@ export class DecoderBlock {
   forward(x: Tensor, rotation: Rotation | null, layout: AttentionLayout, view: AdapterView | null): Tensor {
     const { heads, activation } = this.#spec
     const options = { view, exactRows: 'cache' in layout }
-    const qkv = this.#normaliseHeads(this.#qkv.apply(this.#inputNorm.apply(x), options))
+    const qkv = this.#normaliseHeads(this.#qkv.apply(this.#inputNorm.apply(x, view), options), view)
     const rotated =
       rotation === null
         ? qkv
@@ -137,34 +138,48 @@ export class DecoderBlock {
         ? cachedAttention(rotated, layout.cache, this.#layer, layout.slots, layout.positions, heads)
         : attention(rotated, layout, heads)
     const middle = addTo(x, this.#output, attended, this.#attendedNorm, options)
-    const gateUp = this.#gateUp.apply(this.#mlpNorm.apply(middle), options)
+    const gateUp = this.#gateUp.apply(this.#mlpNorm.apply(middle, view), options)
     return addTo(middle, this.#down, gatedActivation(gateUp, activation), this.#mlpOutputNorm, options)
   }
 
   /** √Σ W² of each row of a layer of this block; null for others. */
   rowNorms(path: string): Float32Array | null {
-    for (const part of [this.#qkv, this.#output, this.#gateUp, this.#down]) {
+    for (const part of this.#linears()) {
       const norms = part.rowNorms(path)
       if (norms !== null) return norms
     }
     return null
   }
 
+  baseTensors(): BaseTensor[] {
+    return [
+      ...this.#norms().map((norm) => norm.baseTensor()),
+      ...this.#linears().flatMap((part) => part.baseTensors()),
+    ]
+  }
+
   dispose(): void {
+    for (const part of [...this.#norms(), ...this.#linears()]) part.dispose()
+  }
+
+  #norms(): RmsNorm[] {
     const norms = [this.#inputNorm, this.#attendedNorm, this.#mlpNorm, this.#mlpOutputNorm]
-    for (const norm of [...norms, this.#headNorms?.query, this.#headNorms?.key]) norm?.dispose()
-    for (const part of [this.#qkv, this.#output, this.#gateUp, this.#down]) part.dispose()
+    return [...norms, this.#headNorms?.query, this.#headNorms?.key].flatMap((norm) => norm ?? [])
+  }
+
+  #linears(): Projections[] {
+    return [this.#qkv, this.#output, this.#gateUp, this.#down]
   }
 
   /** qkv (tokens, (query + 2·key)·dim), the same shape: each query and key head over its own length. */
-  #normaliseHeads(qkv: Tensor): Tensor {
+  #normaliseHeads(qkv: Tensor, view: AdapterView | null): Tensor {
     if (this.#headNorms === null) return qkv
     const { query, key, dim } = this.#spec.heads
     const tokens = qkv.axis(0)
     const columns = (first: number, count: number): Tensor =>
       slice(qkv, [0, first * dim], [tokens, (first + count) * dim])
     const normalised = (norm: RmsNorm, first: number, count: number): Tensor =>
-      reshape(norm.apply(reshape(columns(first, count), [tokens * count, dim])), [tokens, count * dim])
+      reshape(norm.apply(reshape(columns(first, count), [tokens * count, dim]), view), [tokens, count * dim])
     return concatenate(
       [
         normalised(this.#headNorms.query, 0, query),
@@ -185,5 +200,5 @@ function addTo(
   options: Omit<ApplyOptions, 'residual'>,
 ): Tensor {
   if (norm === null) return projections.apply(x, { ...options, residual })
-  return add(residual, norm.apply(projections.apply(x, options)))
+  return add(residual, norm.apply(projections.apply(x, options), options.view ?? null))
 }

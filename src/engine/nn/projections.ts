@@ -3,7 +3,8 @@ import { FrozenMatrix, samePacking } from '../tensor/frozen-matrix.ts'
 import { add, concatenate } from '../tensor/ops.ts'
 import type { Runtime } from '../tensor/runtime.ts'
 import type { Tensor } from '../tensor/tensor.ts'
-import type { AdapterView } from './adapter-view.ts'
+import { type AdapterView, current } from './adapter-view.ts'
+import type { BaseTensor } from './base-tensor.ts'
 import { Stack } from './stack.ts'
 import { takeMatrix, takeWeight, type WeightSource } from './weights.ts'
 
@@ -63,7 +64,7 @@ export class Projections {
   /** x (rows, inFeatures) → (rows, Σ outFeatures). */
   apply(x: Tensor, options: ApplyOptions = {}): Tensor {
     const product = this.#multiply(x, options)
-    return this.#bias === null ? product : add(product, this.#bias)
+    return this.#bias === null ? product : add(product, current(options.view ?? null, this.#bias))
   }
 
   #multiply(x: Tensor, { view = null, residual, exactRows = false }: ApplyOptions): Tensor {
@@ -79,6 +80,15 @@ export class Projections {
   rowNorms(path: string): Float32Array | null {
     const stack = this.#stacks.find(({ linears }) => linears.some((linear) => linear.path === path))
     return stack?.rowNorms(path) ?? null
+  }
+
+  baseTensors(): BaseTensor[] {
+    const parts = this.linears.map(({ path, outFeatures }) => ({
+      name: `${path}.bias`,
+      shape: [outFeatures],
+    }))
+    const biases = this.#bias === null ? [] : [{ tensor: this.#bias, packing: null, parts }]
+    return [...this.#stacks.map((stack) => stack.baseTensor()), ...biases]
   }
 
   dispose(): void {

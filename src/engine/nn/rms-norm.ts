@@ -3,6 +3,8 @@ import { rmsNorm } from '../tensor/fused.ts'
 import { add } from '../tensor/ops.ts'
 import type { Runtime } from '../tensor/runtime.ts'
 import type { Tensor } from '../tensor/tensor.ts'
+import { type AdapterView, current } from './adapter-view.ts'
+import type { BaseTensor } from './base-tensor.ts'
 import { takeWeight, type WeightSource } from './weights.ts'
 
 export interface RmsNormOptions {
@@ -12,19 +14,27 @@ export interface RmsNormOptions {
 }
 
 export class RmsNorm {
+  readonly #path: string
   readonly #weight: Tensor
   readonly #options: RmsNormOptions
 
   /** Reads `<path>.weight`, (size) f32. */
   constructor(runtime: Runtime, source: WeightSource, path: string, size: number, options: RmsNormOptions) {
     this.#weight = runtime.keep(runtime.fromFloat32(takeWeight(source, `${path}.weight`, [size])))
+    this.#path = path
     this.#options = options
   }
 
   /** x (…, size) → the same shape. */
-  apply(x: Tensor): Tensor {
+  apply(x: Tensor, view: AdapterView | null): Tensor {
     const { eps, offset } = this.#options
-    return rmsNorm(x, offset === 0 ? this.#weight : add(this.#weight, offset), eps)
+    const weight = current(view, this.#weight)
+    return rmsNorm(x, offset === 0 ? weight : add(weight, offset), eps)
+  }
+
+  baseTensor(): BaseTensor {
+    const { shape } = this.#weight
+    return { tensor: this.#weight, packing: null, parts: [{ name: `${this.#path}.weight`, shape }] }
   }
 
   dispose(): void {

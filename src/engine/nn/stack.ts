@@ -17,6 +17,7 @@ import { bernoulli } from '../tensor/random.ts'
 import type { Runtime } from '../tensor/runtime.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import type { AdapterView, FrozenLayer } from './adapter-view.ts'
+import type { BaseTensor } from './base-tensor.ts'
 import type { LinearSpec } from './projections.ts'
 
 export interface StackOptions {
@@ -42,6 +43,11 @@ export class Stack {
 
   /** x (rows, inFeatures) → (rows, Σ outFeatures). */
   apply(x: Tensor, { view, residual, exactRows }: StackOptions): Tensor {
+    const trained = view?.weights?.get(this.#weight.tensor)
+    if (trained !== undefined) {
+      const product = matmul(x, transpose(trained))
+      return residual === undefined ? product : add(product, residual)
+    }
     const added = residual === undefined ? {} : { residual }
     if (view === null) return this.#product(x, { exactRows, ...added })
     const gains = this.#gains(view)
@@ -59,6 +65,15 @@ export class Stack {
   rowNorms(path: string): Float32Array {
     const [from, to] = this.#rowsOf(path)
     return this.#norms().toFloat32Array().subarray(from, to).map(Math.sqrt)
+  }
+
+  baseTensor(): BaseTensor {
+    const { tensor, packing } = this.#weight
+    const parts = this.linears.map(({ path, outFeatures, inFeatures }) => ({
+      name: `${path}.weight`,
+      shape: [outFeatures, inFeatures],
+    }))
+    return { tensor, packing, parts }
   }
 
   dispose(): void {
