@@ -1,5 +1,4 @@
 /** From files to a model that runs, and adapters between memory and PEFT's format. */
-import { statSync } from 'node:fs'
 import { ShadowError } from '../lib/error.ts'
 import type { FullFineTuning } from './adapters/full.ts'
 import { LoraAdapter } from './adapters/lora.ts'
@@ -8,7 +7,7 @@ import { openExportBase } from './io/export-base.ts'
 import { exportHuggingFace } from './io/export-hf.ts'
 import { builtFrom } from './io/file-problem.ts'
 import { loadGguf } from './io/gguf.ts'
-import { type ModelFolder, openModelFolder } from './io/model-folder.ts'
+import { isModelFolder, type ModelFolder, openModelFolder } from './io/model-folder.ts'
 import { saveAdapter } from './io/peft.ts'
 import { type Quantization, weightSource } from './io/weight-source.ts'
 import type { CausalLM } from './models/causal-lm.ts'
@@ -33,9 +32,9 @@ export interface ModelText {
  * @throws ShadowError not_found | invalid_file naming what is wrong with the file
  */
 export function loadText(path: string): ModelText {
-  const { tokenizer, chatTemplate } = isFolder(path) ? readTokenizerFolder(path) : ggufText(path)
+  const { tokenizer, chatTemplate } = isModelFolder(path) ? readTokenizerFolder(path) : ggufText(path)
   if (chatTemplate !== undefined) return { tokenizer, chatTemplate }
-  const field = isFolder(path) ? 'tokenizer_config.json: chat_template' : 'tokenizer.chat_template'
+  const field = isModelFolder(path) ? 'tokenizer_config.json: chat_template' : 'tokenizer.chat_template'
   throw new ShadowError('invalid_file', `${path}: ${field}: is missing.`, {
     hint: 'Choose a model that was made for chat (an "instruct" one).',
   })
@@ -80,11 +79,7 @@ export function loadModel(
 
 /** What a model's files hold, read one tensor at a time; loads no native code. @throws ShadowError as loadModel */
 export function openModel(path: string): ModelFolder {
-  return isFolder(path) ? openModelFolder(path) : loadGguf(path)
-}
-
-function isFolder(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
+  return isModelFolder(path) ? openModelFolder(path) : loadGguf(path)
 }
 
 /** Writes an adapter in PEFT's format; the same adapter gives the same bytes. @throws ShadowError invalid_request */

@@ -42,11 +42,15 @@ export async function hashFile(path: string): Promise<string> {
   return hash.digest('hex')
 }
 
-/** SHA-256 over the names and bytes of a folder's files, hex; independent of times and order on disk. */
+/**
+ * SHA-256 over the names and bytes of a folder's files, hex; independent of times and order on disk. Hidden files
+ * and folders within don't count: fetched models bring histories and copies in other formats there.
+ */
 export async function hashFolder(path: string): Promise<string> {
   const hash = createHash('sha256')
-  const names = (await readdir(path)).toSorted()
-  for (const name of names) hash.update(`${name}\0${await hashFile(join(path, name))}\n`)
+  const names = (await readdir(path)).filter((name) => !name.startsWith('.')).toSorted()
+  for (const name of names)
+    if ((await stat(join(path, name))).isFile()) hash.update(`${name}\0${await hashFile(join(path, name))}\n`)
   return hash.digest('hex')
 }
 

@@ -1,9 +1,18 @@
 /** Hugging Face folders: what is in them is what is computed, and what cannot be right is refused by name. */
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { createModel, encodeSafetensors, pack, Runtime, type Weight } from '../../src/engine/index.ts'
+import {
+  createModel,
+  encodeSafetensors,
+  loadModel,
+  loadText,
+  pack,
+  Runtime,
+  type Weight,
+} from '../../src/engine/index.ts'
+import { exportModel } from '../../src/engine/io/export.ts'
 import { encodeBF16, encodeF16 } from '../../src/engine/io/ggml-encode.ts'
 import { decodeBF16, decodeF16 } from '../../src/engine/io/ggml-types.ts'
 import { openModelFolder } from '../../src/engine/io/model-folder.ts'
@@ -11,6 +20,7 @@ import { writeSafetensors } from '../../src/engine/io/safetensors-write.ts'
 import { storedWeights } from '../../src/engine/io/stored-tensor.ts'
 import { ShadowError } from '../../src/lib/error.ts'
 import { type FamilyCase, familyWeights, readFamilies } from './families-fixture.ts'
+import { writeTinyModel } from '../support/tiny-model.ts'
 import { maxDifference } from './tiny-llama.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'model-folder-'))
@@ -113,6 +123,65 @@ describe('every family from a folder computes what it computes from memory', () 
     const wrong = { shape: embedding.shape, data: new Float32Array(embedding.data.length) }
     writeShard(folder, 'model.safetensors', new Map([...familyWeights(one), ['lm_head.weight', wrong]]))
     expect(logitsOf(folder, one.rows)).toEqual(expectedLogits(one))
+  })
+})
+
+describe('a whole model as a folder', async () => {
+  const gguf = writeTinyModel(join(root, 'gguf'))
+  const folder = join(root, 'tiny')
+  await exportModel({ basePath: gguf, adapterFolder: null, format: 'hf', outFolder: folder })
+  const messages = [{ role: 'user', content: 'three  colours, 🙂' }] as const
+
+  function answersOf(path: string) {
+    const { model, tokenizer, chatTemplate } = loadModel(runtime, path)
+    const ids = [...chatTemplate.encodePrompt(messages)]
+    const logits = runtime.tidy(() => model.logits(model.hidden(pack([ids]), null)).toFloat32Array())
+    return { ids, logits, ends: tokenizer.endTokenIds }
+  }
+
+  test('has the text and the numbers of the GGUF file that it came from', () => {
+    expect(answersOf(folder)).toEqual(answersOf(gguf))
+  })
+
+  test('ends where generation_config.json says, and prefers chat_template.jinja', () => {
+    const copy = join(root, 'copy')
+    cpSync(folder, copy, { recursive: true })
+    writeFileSync(join(copy, 'generation_config.json'), JSON.stringify({ eos_token_id: [1, 5] }))
+    writeFileSync(join(copy, 'chat_template.jinja'), 'say {{ messages[0].content }}')
+    const { tokenizer, chatTemplate } = loadText(copy)
+    expect(tokenizer.endTokenIds).toEqual([1, 5])
+    expect(chatTemplate.render(messages)).toBe('say three  colours, 🙂')
+  })
+
+  test('exported again it is the same, files about text included', async () => {
+    const again = join(root, 'again')
+    await exportModel({ basePath: folder, adapterFolder: null, format: 'hf', type: 'f32', outFolder: again })
+    for (const name of ['model.safetensors', 'tokenizer.json', 'tokenizer_config.json'])
+      expect(readFileSync(join(again, name)).equals(readFileSync(join(folder, name))), name).toBe(true)
+    const configOf = (path: string): unknown => JSON.parse(readFileSync(join(path, 'config.json'), 'utf8'))
+    expect(configOf(again)).toEqual(configOf(folder))
+  })
+
+  test('is not written as GGUF, which wants the tokenizer in another form', async () => {
+    const request = {
+      basePath: folder,
+      adapterFolder: null,
+      format: 'gguf',
+      outFolder: join(root, 'no'),
+    } as const
+    await expect(exportModel(request)).rejects.toMatchObject({ code: 'invalid_request' })
+  })
+
+  test.each([
+    ['tokenizer.json', 'not_found', /tokenizer\.json cannot be read/],
+    ['tokenizer_config.json', 'invalid_file', /chat_template: is missing/],
+  ])('without %s it has no text', (name, code, problem) => {
+    const copy = join(root, `without-${name}`)
+    cpSync(folder, copy, { recursive: true })
+    rmSync(join(copy, name))
+    expect(() => loadText(copy)).toThrow(
+      expect.objectContaining({ code, message: expect.stringMatching(problem) }),
+    )
   })
 })
 

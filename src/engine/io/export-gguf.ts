@@ -5,6 +5,7 @@ import type { ExportBase } from './export-base.ts'
 import { mergedTensors } from './export-merge.ts'
 import { fitsBlocks, type GgufTensorToWrite, type GgufWriteType, writeGguf } from './gguf-write.ts'
 import type { GgufValue } from './gguf-file.ts'
+import { ggufArchitecture } from './gguf-config.ts'
 import { type GgufTensorName, ggufTensorNames, ropeTensors } from './gguf-names.ts'
 import { permuteRows } from './head-rows.ts'
 import type { StoredTensor } from './stored-tensor.ts'
@@ -30,6 +31,7 @@ function inFileOrder(
  * float32; rows that don't fill Q8_0 blocks are F16; tensors that are of the wanted type already and that the
  * adapter leaves alone are copied byte by byte.
  * @returns the file's path
+ * @throws ShadowError `invalid_request` for a base that is a folder
  */
 export async function exportGguf(
   folder: string,
@@ -37,6 +39,11 @@ export async function exportGguf(
   modules: readonly LoraModule[],
   type: GgufWriteType,
 ): Promise<string> {
+  const { gguf } = base
+  if (gguf === null)
+    throw new ShadowError('invalid_request', `${base.path} has no tokenizer in GGUF's form to write.`, {
+      hint: 'Export with --format hf and convert that folder with llama.cpp, or name a GGUF file with --base.',
+    })
   const merged = mergedTensors(base.tensors, modules)
   const changed = new Set(modules.map(({ module }) => `${module}.weight`))
   const tensors: GgufTensorToWrite[] = []
@@ -44,22 +51,22 @@ export async function exportGguf(
     const tensor = merged.get(target.name)
     if (tensor === undefined) continue
     const wanted = tensor.shape.length === 1 ? 'F32' : fitsBlocks(tensor.shape, type) ? type : 'F16'
-    const asItIs = !changed.has(target.name) && base.gguf.tensors.get(name)?.type.name === wanted
+    const asItIs = !changed.has(target.name) && gguf.header.tensors.get(name)?.type.name === wanted
     tensors.push({
       name,
       type: wanted,
       ...inFileOrder(tensor, target),
-      ...(asItIs && { raw: () => base.rawTensor(name) }),
+      ...(asItIs && { raw: () => gguf.rawTensor(name) }),
     })
   }
   for (const name of ropeTensors) {
-    const factors = base.gguf.tensors.get(name)
+    const factors = gguf.header.tensors.get(name)
     if (factors?.type.decode === undefined) continue
     const { decode } = factors.type
-    const read = (): Float32Array<ArrayBuffer> => decode(new Uint8Array(base.rawTensor(name)))
+    const read = (): Float32Array<ArrayBuffer> => decode(new Uint8Array(gguf.rawTensor(name)))
     tensors.push({ name, type: 'F32', shape: factors.shape, read })
   }
-  const metadata = new Map(base.gguf.metadata)
+  const metadata = new Map(gguf.header.metadata)
   metadata.delete('general.alignment')
   metadata.set('general.file_type', fileTypes[type])
   if (type === 'Q8_0') metadata.set('general.quantization_version', 2)
@@ -101,7 +108,7 @@ export async function exportGgufLora(
   }
   const metadata = new Map<string, GgufValue>([
     ['general.type', 'adapter'],
-    ['general.architecture', base.gguf.metadata.get('general.architecture') ?? 'llama'],
+    ['general.architecture', ggufArchitecture(base.config.model_type)],
     ['adapter.type', 'lora'],
     ['adapter.lora.alpha', alpha],
   ])

@@ -1,9 +1,10 @@
 /** A merged model as a Hugging Face folder: what `AutoModelForCausalLM.from_pretrained` needs, and its tokenizer. */
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeFileAtomically } from '../../lib/files.ts'
 import { modelClassName } from '../models/registry.ts'
 import { ggufPreTokenizers } from '../tokenizer/pre-tokenizers.ts'
-import type { ExportBase } from './export-base.ts'
+import type { ExportBase, GgufBase } from './export-base.ts'
 import { mergedTensors } from './export-merge.ts'
 import type { GgufTokenizer } from './gguf.ts'
 import type { LoraModule } from './adapter.ts'
@@ -13,6 +14,19 @@ const torchNames = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const
 const controlType = 3
 const userDefinedType = 4
 
+/** A folder's files about text, copied as they are. */
+const textFiles = [
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'added_tokens.json',
+  'vocab.json',
+  'merges.txt',
+  'tokenizer.model',
+  'chat_template.jinja',
+  'generation_config.json',
+]
+
 /** Writes base and adapter as one model; the config goes last, so that a folder with one is complete. */
 export async function exportHuggingFace(
   folder: string,
@@ -21,15 +35,36 @@ export async function exportHuggingFace(
   type: SafetensorsType,
 ): Promise<void> {
   await writeSafetensors(join(folder, 'model.safetensors'), mergedTensors(base.tensors, modules), type)
-  const write = (name: string, content: unknown): Promise<void> =>
-    writeFileAtomically(join(folder, name), `${JSON.stringify(content, null, 2)}\n`)
-  const { tokenizer, chatTemplate, config } = base
-  await write('tokenizer.json', tokenizerFile(tokenizer))
+  const ids = base.gguf === null ? await copyText(folder, base) : await writeText(folder, base, base.gguf)
+  await writeJson(join(folder, 'config.json'), {
+    architectures: [modelClassName(base.config)],
+    ...base.config,
+    ...ids,
+    torch_dtype: torchNames[type],
+  })
+}
+
+async function copyText(folder: string, base: ExportBase): Promise<object> {
+  for (const name of textFiles) {
+    const bytes = await readFile(join(base.path, name)).catch(() => null)
+    if (bytes !== null) await writeFileAtomically(join(folder, name), bytes)
+  }
+  // The first is read before `torch_dtype`; the others speak of matrices that are dense now.
+  return { dtype: undefined, quantization: undefined, quantization_config: undefined }
+}
+
+/** @returns the ids that config.json repeats */
+async function writeText(
+  folder: string,
+  { architecture }: ExportBase,
+  { tokenizer, chatTemplate }: GgufBase,
+): Promise<object> {
+  await writeJson(join(folder, 'tokenizer.json'), tokenizerFile(tokenizer))
   const spelled = (id: number | undefined): string | undefined =>
     id === undefined ? undefined : tokenizer.tokens[id]
-  await write('tokenizer_config.json', {
+  await writeJson(join(folder, 'tokenizer_config.json'), {
     tokenizer_class: 'PreTrainedTokenizerFast',
-    model_max_length: base.architecture.maxPositions,
+    model_max_length: architecture.maxPositions,
     clean_up_tokenization_spaces: false,
     bos_token: spelled(tokenizer.bosTokenId),
     eos_token: spelled(tokenizer.eosTokenId),
@@ -41,13 +76,12 @@ export async function exportHuggingFace(
     eos_token_id: tokenizer.eosTokenId ?? null,
     pad_token_id: tokenizer.paddingTokenId ?? null,
   }
-  await write('generation_config.json', ids)
-  await write('config.json', {
-    architectures: [modelClassName(config)],
-    ...config,
-    ...ids,
-    torch_dtype: torchNames[type],
-  })
+  await writeJson(join(folder, 'generation_config.json'), ids)
+  return ids
+}
+
+async function writeJson(path: string, content: unknown): Promise<void> {
+  await writeFileAtomically(path, `${JSON.stringify(content, null, 2)}\n`)
 }
 
 /** `tokenizer.json` of the tokenizers library. */

@@ -57,6 +57,12 @@ const families: Readonly<Record<string, GgufFamily>> = {
   },
 }
 
+/** llama.cpp's name for the architecture of a family; it has none of its own for mistral. */
+export function ggufArchitecture(modelType: string): string {
+  const found = Object.entries(families).find(([, family]) => family.modelType === modelType)
+  return found?.[0] ?? 'llama'
+}
+
 /** Settings that would change the result, with their harmless value. */
 const refused: Readonly<Record<string, number>> = {
   expert_count: 0,

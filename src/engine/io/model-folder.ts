@@ -3,7 +3,7 @@
  * model.safetensors.index.json and its shards. Nothing in them is trusted: names in the index stay within the folder,
  * and what index and shards say of each other has to agree.
  */
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { type Architecture, architectureTensors } from '../models/architecture.ts'
@@ -35,6 +35,11 @@ export interface ModelFolder extends Disposable {
   readonly architecture: Architecture
   /** By Hugging Face name; those that the architecture asks for and whatever else the files hold. */
   readonly tensors: ReadonlyMap<string, StoredTensor>
+}
+
+/** Whether a path is a folder with a model in it, rather than a file. */
+export function isModelFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
 }
 
 /**
