@@ -13,6 +13,7 @@ const benchmarks: Record<string, () => Promise<{ run: (args: readonly string[]) 
   train: () => import('./train.ts'),
   unique: () => import('./train-unique.ts'),
   proxy: () => import('./proxy.ts'),
+  chaos: () => import('./chaos.ts'),
   setup: () => import('./setup.ts'),
   demo: () => import('./demo.ts'),
   banking77: () => import('./banking77.ts'),

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
-import { lastUserText } from '../../src/contract/index.ts'
 import { dialects } from '../../src/dialects/index.ts'
 import { openCaptureReader, openCaptureStore } from '../../src/store/capture/index.ts'
+import { askUntilDead, killUnderLoad, originOf } from '../support/chaos.ts'
 import { replyWith, startStandIn } from '../support/stand-in-upstream.ts'
 
 const childFile = join(import.meta.dirname, '../support/proxy-child.ts')
@@ -16,65 +16,15 @@ async function temporaryHome() {
   return { home, [Symbol.asyncDispose]: () => rm(home, { recursive: true, force: true }) }
 }
 
-function originOf(child: ChildProcess): Promise<string> {
-  return new Promise((resolve, reject) => {
-    child.once('message', (message) => {
-      resolve(`http://127.0.0.1:${z.object({ port: z.number() }).parse(message).port}`)
-    })
-    child.once('exit', (code) => reject(new Error(`the proxy ended with code ${code}`)))
-  })
-}
-
 function ended(child: ChildProcess): Promise<unknown> {
   return new Promise((resolve) => child.once('exit', resolve))
 }
 
-/** Keeps asking until the proxy dies; returns the ids of the calls whose replies ended here. */
-async function askUntilDead(origin: string, client: number): Promise<string[]> {
-  const finished: string[] = []
-  for (let turn = 0; ; turn++) {
-    try {
-      const reply = await fetch(`${origin}/v1/chat/completions`, {
-        method: 'POST',
-        body: JSON.stringify({
-          model: 'm',
-          stream: turn % 2 === 0,
-          messages: [{ role: 'user', content: `${client} ${turn}` }],
-        }),
-      })
-      await reply.text()
-      finished.push(reply.headers.get('x-shadow-call') ?? '')
-    } catch {
-      return finished
-    }
-  }
-}
-
 test('no reply that ended at the client is lost when the process is killed under load', async () => {
   await using folder = await temporaryHome()
-  const { home } = folder
-  const standIn = await startStandIn(replyWith(({ messages }) => `to ${String(messages[0]?.content)}`))
-  const finished: string[] = []
-  for (let round = 0; round < 6; round++) {
-    const child = fork(childFile, { env: { ...process.env, STAND_IN: standIn.baseUrl, STORE_HOME: home } })
-    const origin = await originOf(child)
-    const clients = Array.from({ length: 8 }, (_, client) => askUntilDead(origin, client))
-    await new Promise((resolve) => setTimeout(resolve, 150 + round * 60))
-    child.kill('SIGKILL')
-    finished.push(...(await Promise.all(clients)).flat())
-  }
-  await standIn.close()
-  expect(finished.length).toBeGreaterThan(30)
-  const reader = await openCaptureReader(home, dialects)
-  const known = new Map((await reader.callsOfTask('default')).map((call) => [call.id, call]))
-  await reader.close()
-  expect(finished.filter((id) => known.get(id)?.status !== 'complete')).toEqual([])
-  for (const call of known.values()) {
-    const asked = lastUserText(call.messages)
-    for (const { message } of call.replies) {
-      if (call.status === 'complete') expect(message.content).toBe(`to ${asked}`)
-    }
-  }
+  const { finished, lost, wrong } = await killUnderLoad(folder.home, 6)
+  expect(finished).toBeGreaterThan(30)
+  expect({ lost, wrong }).toEqual({ lost: [], wrong: [] })
 })
 
 test('when the disk is full the agent is served, the call counted, and capture goes on when there is room', async () => {
@@ -118,7 +68,7 @@ test('another process reads while the server writes', async () => {
   })
   const origin = await originOf(child)
   const reader = await openCaptureReader(folder.home, dialects)
-  const asked = askUntilDead(origin, 1)
+  const asked = askUntilDead(origin, 'a')
   await expect.poll(async () => (await reader.stats()).calls, { timeout: 10_000 }).toBeGreaterThan(20)
   const exit = ended(child)
   child.kill('SIGKILL')

@@ -4,12 +4,16 @@ import { createHttpUpstream, createProxy } from '../../proxy/proxy.ts'
 import { dialects } from '../../src/dialects/index.ts'
 import { openCaptureStore } from '../../src/store/capture/index.ts'
 
-const { STAND_IN = '', STORE_HOME = '' } = process.env
+const { STAND_IN = '', STORE_HOME = '', IDLE_MS } = process.env
 const store = await openCaptureStore(STORE_HOME, dialects, {
   onTrouble: (trouble) => process.send?.({ trouble }),
 })
 const proxy = createProxy({
-  upstream: createHttpUpstream({ name: 'frontier', baseUrl: STAND_IN }),
+  upstream: createHttpUpstream({
+    name: 'frontier',
+    baseUrl: STAND_IN,
+    ...(IDLE_MS === undefined ? {} : { timeouts: { idleMs: Number(IDLE_MS) } }),
+  }),
   owned: null,
   routes: { routeOf: () => ({ state: 'frontier', version: null }), versions: () => [] },
   store,
