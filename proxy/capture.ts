@@ -12,6 +12,7 @@ import type {
 import type { Fallback } from './answer.ts'
 import type { ProxyContext } from './context.ts'
 import { type Headers, headerOf } from './headers.ts'
+import { Redaction } from './redacted.ts'
 import { identityOf } from './session-of.ts'
 
 export interface CapturedRequest {
@@ -47,15 +48,19 @@ export class Capture {
   private readonly prompt: Prompt
   private readonly walk: CanonicalWalk
   private readonly tools: Slice | null
+  private readonly redaction: Redaction
 
   constructor(context: ProxyContext, request: CapturedRequest) {
-    const { dialect, split, body, headers } = request
+    const { dialect, headers } = request
     this.context = context
-    this.request = request
+    this.redaction = new Redaction(context.redaction.redactorOf(request.task))
+    this.request = this.redaction.request(request)
     this.walk = dialect.walk()
     const credential = this.request.caller ?? credentialOf(headers)
-    const identity = identityOf(headers, split)
-    const base = this.baseOf(credential, identity.session)
+    // Names are looked up as they came and kept without what is taken out.
+    const identity = identityOf(headers, request.split)
+    const base = this.baseOf(request.split, credential, identity.session)
+    const { split, body } = this.request
     this.tools = base === null ? split.tools : null
     const tools = this.tools === null ? null : sliceOf(body, this.tools)
     this.prompt = context.store.prompt({
@@ -73,8 +78,9 @@ export class Capture {
       task: request.task,
       credential,
       sessionHeader: identity.session,
-      agent: identity.agent,
-      parentAgent: identity.parentAgent,
+      label: this.redaction.text(identity.session),
+      agent: this.redaction.text(identity.agent),
+      parentAgent: this.redaction.text(identity.parentAgent),
       base,
       prompt: this.prompt,
       at: request.startedAt,
@@ -82,9 +88,9 @@ export class Capture {
   }
 
   /** What came before, where the upstream keeps the conversation and this proxy saw it. */
-  private baseOf(credential: string | null, session: string | null): BaseReply | null {
+  private baseOf(split: SplitRequest, credential: string | null, session: string | null): BaseReply | null {
     const { store } = this.context
-    const { task, split } = this.request
+    const { task } = this.request
     if (split.previousReply !== null) {
       return store.baseOf({ task, credential, from: { reply: split.previousReply } })
     }
@@ -96,6 +102,10 @@ export class Capture {
   commit(outcome: Outcome): Promise<void> {
     const { id, body, split, startedAt } = this.request
     const { status, httpStatus, servedBy, fallback, firstByteMs, totalMs } = outcome
+    const reply = this.replyOf(this.redaction.reply(this.request, outcome))
+    const error =
+      fallback === null ? outcome.error : [fallback.reason, outcome.error].filter(Boolean).join('; ')
+    const said = this.redaction.text(error)
     return this.context.store.record({
       id,
       placement: this.placement,
@@ -108,7 +118,7 @@ export class Capture {
         others:
           this.tools === split.tools || split.tools === null ? split.others : [...split.others, split.tools],
       },
-      reply: this.replyOf(outcome),
+      reply,
       startedAt,
       status,
       httpStatus,
@@ -120,11 +130,12 @@ export class Capture {
       fallbackFrom: fallback?.version ?? null,
       usage: outcome.split?.usage ?? null,
       timings: { firstByteMs, totalMs },
-      error: fallback === null ? outcome.error : [fallback.reason, outcome.error].filter(Boolean).join('; '),
+      error: said,
+      redacted: this.redaction.found,
     })
   }
 
-  private replyOf({ body, split }: Outcome): RecordedReply | null {
+  private replyOf({ body, split }: Pick<Outcome, 'body' | 'split'>): RecordedReply | null {
     if (body === null) return null
     const choices = (split?.choices ?? []).map(({ index, message, finishReason }) => ({
       index,

@@ -2,6 +2,7 @@
 import type { Logger } from 'pino'
 import type { RouteSource, Upstream } from '../src/contract/index.ts'
 import type { CaptureStore } from '../src/store/capture/index.ts'
+import type { Redactor } from '../src/store/redaction/redactor.ts'
 import type { Access } from './access.ts'
 import type { ProxyLimits } from './limits.ts'
 import type { Durations } from './metrics.ts'
@@ -9,6 +10,12 @@ import type { TaskRules } from './task-of.ts'
 
 /** What happens to a call that can't be recorded: it is served and counted, or refused. */
 export type Capturing = 'available' | 'strict'
+
+/** What is taken out of a task's calls before they are written; answers from memory. */
+export interface RedactionRules {
+  /** Null where nothing is. */
+  redactorOf(task: string): Redactor | null
+}
 
 export interface ProxyContext {
   /** The frontier. */
@@ -20,6 +27,7 @@ export interface ProxyContext {
   readonly routes: RouteSource
   readonly store: CaptureStore
   readonly tasks: TaskRules
+  readonly redaction: RedactionRules
   readonly logger: Logger
   readonly limits: ProxyLimits
   /** See `ProxyOptions`. */

@@ -6,7 +6,7 @@ import { ShadowError } from '../src/lib/error.ts'
 import type { CaptureStore } from '../src/store/capture/index.ts'
 import { type Access, openAccess } from './access.ts'
 import { callIds } from './call-id.ts'
-import type { Capturing, ProxyContext, ProxyCounts } from './context.ts'
+import type { Capturing, ProxyContext, ProxyCounts, RedactionRules } from './context.ts'
 import { defaultLimits, type ProxyLimits } from './limits.ts'
 import { Durations, renderMetrics } from './metrics.ts'
 import { createProxyServer, type Listening, listen } from './server.ts'
@@ -36,6 +36,8 @@ export interface ProxyOptions {
   capturing?: Capturing
   /** Keys to this proxy; open by default, which is for the loopback alone. */
   access?: Access
+  /** Nothing is taken out by default. */
+  redaction?: RedactionRules
   /** What differs from the defaults. */
   limits?: Partial<ProxyLimits>
   /** Served beside the proxy, at the root. */
@@ -62,6 +64,7 @@ export function createProxy(options: ProxyOptions): Proxy {
   const context: ProxyContext = {
     ...rest,
     upstreams: options.upstreams ?? new Map(),
+    redaction: options.redaction ?? { redactorOf: () => null },
     limits: { ...defaultLimits, ...limits },
     capturing,
     access,

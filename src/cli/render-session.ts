@@ -72,6 +72,7 @@ function describe(call: Call, index: number, finishReason: string | null): strin
     renderDuration(timings.totalMs),
     ...(continues ? [`continues ${continues} with its history rewritten`] : []),
     ...(untrainable === 'media' ? ['images or files: not trainable yet'] : []),
+    ...(call.redacted ? [`redacted: ${Object.keys(call.redacted).join(', ')}`] : []),
     ...(call.error === null ? [] : [`error: ${oneLine(call.error)}`]),
   ].join(', ')
 }

@@ -1,6 +1,7 @@
 /** One request to the proxy and what came of it. */
 import { z } from 'zod'
 import { type ChatMessage, chatMessage, toolDefinition } from './message.ts'
+import { redactedCounts } from './redaction.ts'
 
 /**
  * `refused` is the proxy in strict mode declining a call it could not record; a model's own refusal and
@@ -63,6 +64,8 @@ export const capturedCall = z.object({
   usage: usage.nullable(),
   timings: callTimings,
   error: z.string().nullable(),
+  /** What was taken out before it was written; null where it is as it came. */
+  redacted: redactedCounts.nullish(),
   /** Canonical node of the prompt, hex: equal for equal conversations, whatever the session. */
   promptNode: z.string(),
   messages: z.array(chatMessage),

@@ -1,5 +1,6 @@
 /** What is decided about a home's store. */
 import { z } from 'zod'
+import { redaction } from './redaction.ts'
 
 /** How long a task's calls are kept. */
 export const taskRetention = z.strictObject({
@@ -29,6 +30,8 @@ export const storeConfig = z.strictObject({
   /** `full` makes every record survive the loss of power; takes effect when the server starts. */
   synchronous: z.enum(['normal', 'full']).default('normal'),
   retention: storeRetention.prefault({}),
+  /** What is taken out of every task's calls before they are written. */
+  redaction: redaction.prefault({}),
 })
 export type StoreConfig = z.infer<typeof storeConfig>
 

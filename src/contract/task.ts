@@ -1,5 +1,6 @@
 /** A task: a kind of work that one owned model can take over, and everything that is decided about it. */
 import { z } from 'zod'
+import { redaction } from './redaction.ts'
 import { taskRetention } from './store-config.ts'
 import { trainConfig } from './train-config.ts'
 
@@ -92,6 +93,8 @@ export const taskConfig = z.strictObject({
   serve: servePolicy.prefault({}),
   /** How long its calls are kept. */
   retention: taskRetention.prefault({}),
+  /** What is taken out of its calls before they are written, beside what the store takes out of all. */
+  redaction: redaction.prefault({}),
 })
 export type TaskConfig = z.infer<typeof taskConfig>
 

@@ -13,6 +13,7 @@ import { findServer, removeServerFile, writeServerFile } from './server-file.ts'
 import { findVersion } from './serving/find-version.ts'
 import { KeyTable } from './serving/key-table.ts'
 import { OwnedServer } from './serving/owned-server.ts'
+import { RedactionTable } from './serving/redaction-table.ts'
 import { RetentionLoop } from './serving/retention-loop.ts'
 import { RouteTable } from './serving/route-table.ts'
 import { TaskTable } from './serving/task-table.ts'
@@ -84,6 +85,8 @@ export async function serve(workspace: Workspace, options: ServeOptions): Promis
   )
   const tasks = starting.adopt(new TaskTable(pipeline), (table) => table.close())
   await tasks.start()
+  const redaction = starting.adopt(new RedactionTable(pipeline), (table) => table.close())
+  await redaction.start()
   const keys = starting.adopt(
     new KeyTable(pipeline, !isLoopback(options.host) && !options.isInsecure),
     (table) => table.close(),
@@ -131,6 +134,7 @@ export async function serve(workspace: Workspace, options: ServeOptions): Promis
     owned,
     routes,
     tasks,
+    redaction,
     store,
     logger: log,
     access: keys,

@@ -23,8 +23,12 @@ export function callsCommand(): Command {
     .action(async (id: string | undefined, options: Options) => {
       await using workspace = await openWorkspace()
       if (id !== undefined) {
-        if (options.raw === true) process.stdout.write(await requestBytes(workspace, id))
-        else process.stdout.write(`${JSON.stringify(await showCall(workspace, id), null, 2)}\n`)
+        if (options.raw === true) {
+          const { redacted } = await showCall(workspace, id)
+          if (redacted)
+            process.stderr.write(`Not as it came: ${Object.keys(redacted).join(', ')} were taken out.\n`)
+          process.stdout.write(await requestBytes(workspace, id))
+        } else process.stdout.write(`${JSON.stringify(await showCall(workspace, id), null, 2)}\n`)
         return
       }
       const calls = await listCalls(workspace, {

@@ -4,7 +4,7 @@
  * the facts as JSON, then the hashes, the request's body and the reply's.
  */
 import { z } from 'zod'
-import { callStatus, callTimings, usage } from '../../contract/index.ts'
+import { callStatus, callTimings, redactedCounts, usage } from '../../contract/index.ts'
 import { hashBytes, type KeyedHash } from '../../lib/hash.ts'
 import type { Slice } from '../../lib/json-slices.ts'
 import { canonicalHash, hashAt, rawHash } from './prompt.ts'
@@ -28,6 +28,7 @@ const facts = z.object({
   usage: usage.nullable(),
   timings: callTimings,
   error: z.string().nullable(),
+  redacted: redactedCounts.nullish(),
   dialect: z.string(),
   task: z.string(),
   keyHash: z.hex(),

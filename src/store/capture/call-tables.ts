@@ -69,6 +69,7 @@ export class CallTables {
       continues: call.continues ? (this.sql.callById.get(call.continues)?.seq ?? null) : null,
       agent: call.agent ?? null,
       parent_agent: call.parentAgent ?? null,
+      redacted: call.redacted ? JSON.stringify(call.redacted) : null,
     }
     const checksum = callChecksum(this.hash, row, replies, body)
     const seq = madeBy(this.sql.insertCall.run({ ...row, checksum }))

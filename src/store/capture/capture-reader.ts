@@ -6,6 +6,7 @@ import { sql } from 'kysely'
 import {
   type CallSummary,
   type CapturedCall,
+  redactedCounts,
   type SessionSummary,
   type SessionTree,
   type Trajectory,
@@ -208,7 +209,7 @@ export class CaptureReader {
   }
 
   /**
-   * The request's body, byte for byte as the agent sent it.
+   * The request's body, byte for byte as the agent sent it; without what was taken out where the call is redacted.
    * @throws ShadowError not_found
    */
   async requestBytes(id: string): Promise<Uint8Array> {
@@ -393,6 +394,7 @@ function summaryOf(row: CallRow): CallSummary {
           },
     timings: { firstByteMs: row.first_byte_ms, totalMs: row.total_ms },
     error: row.error,
+    redacted: row.redacted === null ? null : redactedCounts.parse(JSON.parse(row.redacted)),
     promptNode: row.prompt_hash.toString('hex'),
   }
 }

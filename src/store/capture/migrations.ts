@@ -85,9 +85,16 @@ const envelopeParts: Migration = {
   },
 }
 
+const redacted: Migration = {
+  async up(db: Kysely<unknown>) {
+    await sql.raw('ALTER TABLE calls ADD COLUMN redacted TEXT').execute(db)
+  },
+}
+
 export const captureMigrations: Record<string, Migration> = {
   '0001_first': first,
   '0002_identity': identity,
   '0003_checksums': checksums,
   '0004_envelope_parts': envelopeParts,
+  '0005_redacted': redacted,
 }

@@ -17,6 +17,8 @@ export interface PlacingQuestion {
   readonly credential: string | null
   /** The value of the session header; null where there is none. */
   readonly sessionHeader: string | null
+  /** What is kept of it, where that is less than all. */
+  readonly label?: string | null
   readonly prompt: Prompt
   /** The reply that the prompt goes on from, where the upstream keeps what came before. */
   readonly base?: BaseReply | null
@@ -78,7 +80,7 @@ export class Placing {
     const { task, credential, sessionHeader, callId, prompt, agent = null } = question
     const keyHash = this.keyHash(credential)
     const { parentAgent = null, base: goesOnFrom = null } = question
-    const base = { task, keyHash, label: sessionHeader, agent, parentAgent }
+    const base = { task, keyHash, label: question.label ?? sessionHeader, agent, parentAgent }
     if (goesOnFrom !== null) {
       const session =
         sessionHeader === null ? goesOnFrom.session : this.sessionNamed(task, keyHash, sessionHeader)

@@ -41,6 +41,7 @@ export const callColumns = [
   'continues',
   'agent',
   'parent_agent',
+  'redacted',
 ] as const
 
 export type CallColumns = Readonly<Record<(typeof callColumns)[number], Value>>
@@ -65,12 +66,18 @@ export function callChecksum(
   body: BodyColumns | null,
 ): Buffer {
   const facts = JSON.stringify([
-    callColumns.map((column) => call[column]),
+    boundValues(call),
     replies.map((reply) => [reply.place, reply.choice, reply.raw_node, reply.node, reply.finish_reason]),
     body?.holes ?? null,
   ])
   const length = String(Buffer.byteLength(facts))
   return hash.of('call row', `${length}\0`, facts, body?.literal ?? '').subarray(0, checksumBytes)
+}
+
+/** The last columns are newer than the first checksums, and stand in them only where they say something. */
+function boundValues(call: CallColumns): Value[] {
+  const values = callColumns.map((column) => call[column])
+  return values.at(-1) === null ? values.slice(0, -1) : values
 }
 
 export function sessionChecksum(

@@ -1,5 +1,5 @@
 /** What the proxy hands the store for one call. */
-import type { CallStatus, CallTimings, Usage } from '../../contract/index.ts'
+import type { CallStatus, CallTimings, RedactedCounts, Usage } from '../../contract/index.ts'
 import type { Slice } from '../../lib/json-slices.ts'
 import type { Prompt, PromptMessage } from './prompt.ts'
 
@@ -63,6 +63,8 @@ export interface CallFacts {
   readonly usage: Usage | null
   readonly timings: CallTimings
   readonly error: string | null
+  /** What was taken out of it; null where nothing was. */
+  readonly redacted?: RedactedCounts | null
   /** By what a later request may name the reply. */
   readonly replyId?: string | null
 }

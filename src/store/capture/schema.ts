@@ -66,6 +66,8 @@ export interface CaptureSchema {
     continues: number | null
     agent: string | null
     parent_agent: string | null
+    /** What was taken out before it was written, as JSON; null where it is as it came. */
+    redacted: string | null
     /** See `record-checksum.ts`; null in rows that are older than it. */
     checksum: Buffer | null
   }
