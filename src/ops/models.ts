@@ -6,7 +6,7 @@ import { ShadowError } from '../lib/error.ts'
 import { defaultModelName } from '../setup/model.mjs'
 import type { Workspace } from './workspace.ts'
 
-export { findModel as findBaseModel } from '../engine/index.ts'
+export { findModel as findBaseModel, listModels } from '../engine/index.ts'
 
 /** A base model, with an adapter or without. */
 export interface ModelTarget {
