@@ -9,6 +9,7 @@ import { doctorCommand } from './commands/doctor.ts'
 import { exportCommand } from './commands/export.ts'
 import { keysCommand } from './commands/keys.ts'
 import { modelsCommand } from './commands/models.ts'
+import { plotCommand } from './commands/plot.ts'
 import { referencesCommand } from './commands/references.ts'
 import { routeCommand } from './commands/route.ts'
 import { runCommand } from './commands/run.ts'
@@ -40,6 +41,7 @@ async function main(): Promise<void> {
   program.addCommand(sessionsCommand())
   program.addCommand(storeCommand())
   program.addCommand(runsCommand())
+  program.addCommand(plotCommand())
   program.addCommand(exportCommand())
   program.addCommand(modelsCommand())
   program.addCommand(keysCommand())

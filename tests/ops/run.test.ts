@@ -64,9 +64,19 @@ describe('the whole way with a tiny model', () => {
     const models = await client().models.list()
     expect(models.data.map((each) => each.id)).toContain(result.version)
 
+    const drawn = await home.shadow(['plot', 'latest', '--smooth', '0.5'])
+    expect(drawn.stdout).toMatch(/^loss\n[^]*●[^]*step 1–24 · last /)
+    expect((await home.shadow(['plot', 'latest', 'eval_loss'])).stdout).toContain('evaluation not configured')
+    const listed = await home.shadow(['runs', '--limit', '1'])
+    expect(listed.stdout).toMatch(/ [▁▂▃▄▅▆▇█]{12} \d\.\d{3} /)
+
     const again = await runTask(home)
     expect(again.result.stages.every((stage: { reused: boolean }) => stage.reused)).toBe(true)
     expect(again.result.version).toBe(result.version)
+
+    expect((await home.shadow(['runs', '--delete', again.result.runId])).stdout).toContain('is forgotten')
+    expect((await home.shadow(['runs'])).stdout).not.toContain(again.result.runId)
+    expect((await home.shadow(['runs'])).stdout).toContain(result.runId)
 
     const back = await home.shadow(['route', taskName, 'frontier'])
     expect(back.stdout).toContain(`${taskName} is answered by the frontier`)

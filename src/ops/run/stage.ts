@@ -56,7 +56,7 @@ const stageRevision: Record<StageName, number> = {
   group: 1,
   judge: 1,
   dataset: 1,
-  train: 2,
+  train: 3,
   evaluate: 1,
   gate: 1,
   promote: 1,
@@ -85,7 +85,7 @@ export class StageRunner {
   async run<Output>(spec: StageSpec<Output>): Promise<StageResult<Output>> {
     const { run, task, home, pipeline, progress } = this.#context
     const key = keyOf(task, spec.name, spec.inputs)
-    const folder = join(home, 'artifacts', task, `${spec.name}-${key.slice(0, 16)}`)
+    const { final: folder, work } = stageFolders(home, task, spec.name, key)
     await pipeline.runs.update(run, { stage: spec.name })
 
     const finished = await pipeline.stages.find(key)
@@ -102,7 +102,6 @@ export class StageRunner {
     const started = performance.now()
     await pipeline.stages.log({ run, name: spec.name, key, event: 'started', at: Date.now() })
     const partial = `${folder}.partial`
-    const work = join(home, 'work', task, `${spec.name}-${key.slice(0, 16)}`)
     await rm(partial, { recursive: true, force: true })
     await rm(folder, { recursive: true, force: true })
     await privateFolder(partial)
@@ -132,6 +131,17 @@ export class StageRunner {
 export function keyOf(task: string, name: StageName, inputs: unknown): string {
   const text = canonicalJson({ task, name, revision: stageRevision[name], inputs })
   return createHash('sha256').update(text).digest('hex')
+}
+
+/** Where a stage's files are when it has finished, and where it works until then. */
+export function stageFolders(
+  home: string,
+  task: string,
+  name: StageName,
+  key: string,
+): { final: string; work: string } {
+  const folder = `${name}-${key.slice(0, 16)}`
+  return { final: join(home, 'artifacts', task, folder), work: join(home, 'work', task, folder) }
 }
 
 /** A path as it is stored: relative to SHADOW_HOME, so that the folder can be moved or copied. */

@@ -1,7 +1,9 @@
 /** Train: an adapter from the dataset's rows, in a child process, resumed where a killed run had saved. */
 import { join } from 'node:path'
 import { z } from 'zod'
+import { series } from '../../../trainers/curve.ts'
 import { isTrainMetric, readMetricRecords } from '../../../trainers/metric-log.ts'
+import { lossCurve, progressText } from '../../../trainers/training-line.ts'
 import { hashFolder } from '../../lib/files.ts'
 import { hashBaseModel } from '../base-hash.ts'
 import { findBaseModel } from '../models.ts'
@@ -15,6 +17,9 @@ const trainOutput = z.object({
   steps: z.number(),
   firstLoss: z.number(),
   lastLoss: z.number(),
+  /** The losses as one line of blocks. */
+  curve: z.string(),
+  lastEvalLoss: z.number().nullable(),
   tokensPerSecond: z.number(),
   peakMemoryBytes: z.number(),
   /** What a person should know about the rows that were left out, and the like. */
@@ -39,6 +44,7 @@ export async function train(
     output: trainOutput,
     async run({ output, work }, progress) {
       const notes: string[] = []
+      let evalLoss: number | null = null
       const { steps } = await runTraining(
         {
           baseModel: config.baseModel,
@@ -50,15 +56,15 @@ export async function train(
         },
         (event) => {
           if (event.type === 'note') notes.push(event.text)
+          if (event.type === 'eval') evalLoss = event.metric.eval_loss
           if (event.type !== 'step') return
-          const { step, loss, tokens_per_s } = event.metric
-          const speed = `loss ${loss.toFixed(4)}, ${Math.round(tokens_per_s)} tokens/s`
-          progress.update(step, event.totalSteps, speed)
+          progress.update(event.metric.step, event.totalSteps, progressText(event.metric, evalLoss))
         },
         context.signal,
       )
       // Read back rather than listened to: a resumed training reports its later steps only.
-      const metrics = readMetricRecords(join(output, 'metrics.ndjson')).filter(isTrainMetric)
+      const records = readMetricRecords(join(output, 'metrics.ndjson'))
+      const metrics = records.filter(isTrainMetric)
       const speeds = metrics.map((metric) => metric.tokens_per_s).toSorted((a, b) => a - b)
       return {
         adapterHash: await hashFolder(join(output, 'adapter')),
@@ -67,12 +73,15 @@ export async function train(
         lastLoss: metrics.at(-1)?.loss ?? Number.NaN,
         tokensPerSecond: Math.round(speeds[Math.floor(speeds.length / 2)] ?? 0),
         peakMemoryBytes: 1e9 * Math.max(...metrics.map((metric) => metric.peak_mem_gb)),
+        curve: lossCurve(records),
+        lastEvalLoss: series(records, 'eval_loss').at(-1)?.[1] ?? null,
         notes,
       }
     },
     facts: (output) => ({
       steps: output.steps,
-      loss: `${output.firstLoss.toFixed(3)} → ${output.lastLoss.toFixed(3)}`,
+      loss: output.curve,
+      ...(output.lastEvalLoss === null ? {} : { 'eval loss': output.lastEvalLoss.toFixed(3) }),
       'tokens/s': output.tokensPerSecond,
       'peak memory': `${(output.peakMemoryBytes / 1e9).toFixed(2)} GB`,
     }),

@@ -40,6 +40,17 @@ export class RunRepository {
       .execute()
   }
 
+  async find(id: string): Promise<RunRecord | null> {
+    const row = await this.#db.selectFrom('runs').selectAll().where('id', '=', id).executeTakeFirst()
+    return row === undefined ? null : toRecord(row)
+  }
+
+  /** Forgets the run; what its stages made stays, for other runs may stand on it. @returns whether there was one */
+  async delete(id: string): Promise<boolean> {
+    const { numDeletedRows } = await this.#db.deleteFrom('runs').where('id', '=', id).executeTakeFirst()
+    return numDeletedRows > 0n
+  }
+
   /** Newest first. */
   async list(task: string | null, limit: number): Promise<RunRecord[]> {
     let query = this.#db.selectFrom('runs').selectAll().orderBy('id', 'desc').limit(limit)

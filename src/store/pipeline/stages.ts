@@ -111,6 +111,19 @@ export class StageRepository {
     })
   }
 
+  /** The key of a run's stage of that name; null where the run has not come to it. */
+  async keyInRun(run: string, name: string): Promise<string | null> {
+    const row = await this.#db
+      .selectFrom('stage_events')
+      .select('key')
+      .where('run', '=', run)
+      .where('name', '=', name)
+      .orderBy('id', 'desc')
+      .limit(1)
+      .executeTakeFirst()
+    return row?.key ?? null
+  }
+
   async events(): Promise<StageEvent[]> {
     return await this.#db
       .selectFrom('stage_events')
