@@ -4,16 +4,19 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Runtime } from '../src/engine/index.ts'
 import { differences, readConversations } from '../tests/engine/conversations.ts'
+import { familyDistances, readFamilies } from '../tests/engine/families-fixture.ts'
 import { exactTrips, logitTrips } from '../tests/engine/round-trips.ts'
 import { sftLosses, worstLoss } from '../tests/engine/sft-losses.ts'
 import { writeTinyModel } from '../tests/support/tiny-model.ts'
 import { figure, type Row } from './row.ts'
 
-const parts: readonly (() => Row[] | Promise<Row[]>)[] = [files, tokens, sft]
+const parts: Readonly<Record<string, () => Row[] | Promise<Row[]>>> = { models, files, tokens, sft }
 
-export async function run(): Promise<Row[]> {
+/** @param args names of parts; none: all */
+export async function run(args: readonly string[]): Promise<Row[]> {
   const rows: Row[] = []
-  for (const part of parts) rows.push(...(await part()))
+  for (const [name, part] of Object.entries(parts))
+    if (args.length === 0 || args.includes(name)) rows.push(...(await part()))
   return rows
 }
 
@@ -28,6 +31,32 @@ function sft(): Row[] {
       worst,
       'relative',
       { must: '≤ 1e-3', ok: worst <= 1e-3 },
+    ),
+  ]
+}
+
+/** parity.models: every family in tiny seeded configurations against transformers and PEFT. */
+function models(): Row[] {
+  const runtime = new Runtime()
+  const families = readFamilies()
+  const found = families.map(([, family]) => familyDistances(runtime, family))
+  const types = [...new Set(families.map(([, { config }]) => config.model_type))].join(', ')
+  const logits = Math.max(...found.map((distances) => distances.logits))
+  const gradients = Math.max(...found.map(({ factors, parameters }) => Math.max(factors, parameters)))
+  return [
+    figure(
+      'parity.models.logits',
+      `largest difference of a logit from transformers, ${families.length} configurations of ${types}`,
+      logits,
+      'absolute',
+      { must: '≤ 1e-4', ok: logits <= 1e-4 },
+    ),
+    figure(
+      'parity.models.gradients',
+      'largest difference of a gradient from torch: every parameter of the models, and every LoRA factor',
+      gradients,
+      'relative',
+      { must: '≤ 1e-4', ok: gradients <= 1e-4 },
     ),
   ]
 }
