@@ -3,11 +3,25 @@ import type { TrainConfig } from '../src/contract/train-config.ts'
 import { trainConfigFields } from '../src/contract/train-config.ts'
 import { ShadowError } from '../src/lib/error.ts'
 
+const loraSettings = [
+  'lora_r',
+  'lora_alpha',
+  'lora_dropout',
+  'target_modules',
+  'use_rslora',
+  'use_dora',
+  'rank_pattern',
+  'alpha_pattern',
+] as const
+
 /**
  * @returns a sentence for each setting that was changed from its default and has no effect
  * @throws ShadowError invalid_config for one that needs another
  */
-export function checkSettings(config: TrainConfig, { evaluates }: { evaluates: boolean }): string[] {
+export function checkSettings(
+  config: TrainConfig,
+  { evaluates, loads }: { evaluates: boolean; loads: boolean },
+): string[] {
   if (!evaluates) {
     for (const name of ['early_stopping_patience', 'load_best_model_at_end'] as const) {
       if (config[name] === null || config[name] === false) continue
@@ -16,12 +30,19 @@ export function checkSettings(config: TrainConfig, { evaluates }: { evaluates: b
       })
     }
   }
+  if (config.load_in_4bit && config.load_in_8bit)
+    throw new ShadowError('invalid_config', 'load_in_4bit and load_in_8bit exclude each other.')
   const defaults = trainConfigFields.parse({})
   const changed = (name: keyof TrainConfig): boolean =>
     JSON.stringify(config[name]) !== JSON.stringify(defaults[name])
   const without = (name: keyof TrainConfig, useless: boolean, why: string): string[] =>
     useless && changed(name) ? [`${name} has no effect: ${why}`] : []
+  const full = config.adapter === 'full'
   return [
+    ...loraSettings.flatMap((name) => without(name, full, 'adapter is full')),
+    ...(['load_in_4bit', 'load_in_8bit', 'bf16'] as const).flatMap((name) =>
+      without(name, !loads, 'the model is loaded already'),
+    ),
     ...without(
       'report_to',
       true,

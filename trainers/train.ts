@@ -25,6 +25,8 @@ export interface TrainInput {
   /** Rows to evaluate on; without them config.eval_dataset says which of `rows` are held out. */
   evalRows?: readonly TrainingRow[]
   config: TrainConfig
+  /** The model was loaded with `loadOptions(config)`. Default false: settings about loading have no effect, which is said. */
+  loadedByConfig?: boolean
   /** Checkpoints and metrics.ndjson live here; a training that finds its own goes on from them. */
   workFolder: string
   /** Go on from a checkpoint although it belongs to another base, data or config. Default false. */
@@ -62,7 +64,11 @@ export async function train(input: TrainInput, hooks: TrainHooks = {}): Promise<
   const { model, config, workFolder } = input
   const note = (text: string): void => hooks.onNote?.(text)
   const { examples, evaluation } = prepare(input, note)
-  for (const text of checkSettings(config, { evaluates: evaluation.length > 0 })) note(text)
+  for (const text of checkSettings(config, {
+    evaluates: evaluation.length > 0,
+    loads: input.loadedByConfig ?? false,
+  }))
+    note(text)
   const checkpoints = new CheckpointFolder(
     workFolder,
     {
@@ -77,7 +83,7 @@ export async function train(input: TrainInput, hooks: TrainHooks = {}): Promise<
   using loop = new TrainingLoop({
     model,
     config,
-    learningRate: config.learning_rate ?? methods[config.method].learningRate,
+    learningRate: config.learning_rate ?? methods[config.method].learningRate[config.adapter],
     examples,
     evaluation,
     checkpoints,

@@ -46,6 +46,8 @@ export const trainConfigFields = z.strictObject({
    */
   loss_on: lossOn.default('assistant'),
 
+  /** `full`: every tensor of the base is trained, and the result is a model of its own. */
+  adapter: z.enum(['lora', 'full']).default('lora'),
   lora_r: z.number().int().positive().default(16),
   /** The adapter is scaled by lora_alpha / lora_r. */
   lora_alpha: z.number().positive().default(32),
@@ -60,6 +62,12 @@ export const trainConfigFields = z.strictObject({
   rank_pattern: z.record(z.string(), z.number().int().positive()).default({}),
   /** Alphas of layers that differ from lora_alpha, likewise. */
   alpha_pattern: z.record(z.string(), z.number().positive()).default({}),
+
+  /** Quantise the matrices of the base on load, in groups of 64 or by the file's own: QLoRA's smaller base. */
+  load_in_4bit: z.boolean().default(false),
+  load_in_8bit: z.boolean().default(false),
+  /** Multiply in bfloat16, and round a base that is not quantised to it: half the memory, losses move by about 1e-4. */
+  bf16: z.boolean().default(false),
 
   /** Null: the method's own. */
   learning_rate: z.number().positive().nullable().default(null),

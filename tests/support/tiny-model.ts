@@ -7,8 +7,6 @@ import { join } from 'node:path'
 import { seededRandom } from '../../src/lib/random.ts'
 import { type GgufTensorSpec, writeGguf } from '../engine/gguf-writer.ts'
 
-const hidden = 48
-const intermediate = 96
 const layers = 2
 const heads = 4
 const keyValueHeads = 2
@@ -16,8 +14,9 @@ const keyValueHeads = 2
 const template =
   "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 
-/** Writes the model into a folder and returns its path; the same seed gives the same bytes. */
-export function writeTinyModel(folder: string, seed = 7): string {
+/** Writes the model into a folder and returns its path; the same seed gives the same bytes. @param hidden its width */
+export function writeTinyModel(folder: string, seed = 7, hidden = 48): string {
+  const intermediate = 2 * hidden
   const tokens = ['<|im_start|>', '<|im_end|>', ...byteAlphabet()]
   const draw = drawer(seed)
   const headSize = hidden / heads

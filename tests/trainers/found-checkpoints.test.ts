@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { exportModel } from '../../src/engine/io/export.ts'
-import { saveAdapter } from '../../trainers/adapters.ts'
+import { saveTrained } from '../../trainers/adapters.ts'
 import { decideResume, findCheckpoints, stepOfName } from '../../trainers/found-checkpoints.ts'
 import { type TinyTraining, tinyTraining } from './tiny-training.ts'
 
@@ -96,7 +96,8 @@ describe('checkpoints that others wrote', () => {
     // The adapter after three steps, in PEFT's and in mlx-lm's format.
     const { adapter } = await tiny.raw({ ...settings, max_steps: 6 }, { workFolder: join(folder, 'work') }, 3)
     const peft = join(folder, 'checkpoint-3')
-    await saveAdapter(peft, adapter, 'base')
+    await saveTrained(folder, adapter, { name: 'base', path: tiny.modelPath })
+    renameSync(join(folder, 'adapter'), peft)
     adapter.dispose()
     await exportModel({
       basePath: null,
@@ -135,7 +136,8 @@ describe('checkpoints that others wrote', () => {
   it('that have reached the goal end a training before it begins', async () => {
     const folder = mkdtempSync(join(tiny.folder, 'complete-'))
     const { adapter } = await tiny.raw({ max_steps: 2 }, { workFolder: join(folder, 'work') })
-    await saveAdapter(join(folder, 'out'), adapter, 'base')
+    await saveTrained(folder, adapter, { name: 'base', path: tiny.modelPath })
+    renameSync(join(folder, 'adapter'), join(folder, 'out'))
     const tensors = adapter.tensors()
     adapter.dispose()
     const result = await tiny.raw({ max_steps: 9, resume_from_checkpoint: join(folder, 'out') })

@@ -14,6 +14,10 @@ const changes: Record<keyof TrainConfig, { to: unknown; beside?: Record<string, 
   max_length: { to: 8 },
   packing: { to: true },
   loss_on: { to: 'final' },
+  adapter: { to: 'full' },
+  load_in_4bit: { to: true },
+  load_in_8bit: { to: true },
+  bf16: { to: true },
   lora_r: { to: 4 },
   lora_alpha: { to: 8 },
   lora_dropout: { to: 0.3 },
@@ -70,7 +74,7 @@ describe('settings of a training', () => {
     }
   }
 
-  it('are each honoured, refused or said', { timeout: 60_000 }, async () => {
+  it('are each honoured, refused or said', { timeout: 240_000 }, async () => {
     expect(Object.keys(changes).toSorted()).toEqual(Object.keys(trainConfigFields.shape).toSorted())
     const silent: string[] = []
     const plain = await observe({})
@@ -129,7 +133,7 @@ describe('settings of a training', () => {
       warmup_steps: 0,
       lr_scheduler_type: 'constant',
     })
-    expect(metrics[0]).toMatchObject({ lr: methods.sft.learningRate })
+    expect(metrics[0]).toMatchObject({ lr: methods.sft.learningRate.lora })
   })
 
   it('take an evaluation part as auto, a percentage or a share', () => {

@@ -55,8 +55,10 @@ export function tinyTraining(): TinyTraining {
       ...settings,
     })
     const rows = conversations(6)
+    // Full fine-tuning changes its base in place, and the others share one.
+    const base = config.adapter === 'full' ? loadModel(new Runtime(), modelPath).model : model
     const outcome = await train(
-      { model, text, baseHash: 'base', rows, config, workFolder, ...more },
+      { model: base, text, baseHash: 'base', rows, config, workFolder, ...more },
       { ...hooks, onNote: (text) => notes.push(text) },
     )
     return { ...outcome, notes, workFolder }

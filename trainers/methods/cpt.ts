@@ -10,7 +10,7 @@ import { packExamples } from './packing.ts'
 
 export const cpt: Method = {
   name: 'cpt',
-  learningRate: 2e-4,
+  learningRate: { lora: 2e-4, full: 1e-5 },
   packing: true,
   prepare(rows, text, config, maxLength) {
     if (maxLength < 2)

@@ -24,8 +24,8 @@ export interface PreparedRows {
 /** How a method sees the dataset. */
 export interface Method {
   readonly name: string
-  /** The peak learning rate where the config sets none. */
-  readonly learningRate: number
+  /** The peak learning rate where the config sets none, by adapter. */
+  readonly learningRate: Readonly<Record<TrainConfig['adapter'], number>>
   /** Whether rows are packed where the config doesn't say. */
   readonly packing: boolean
   /**

@@ -9,7 +9,7 @@ import { type TurnView, turnViews } from './turn-views.ts'
 
 export const sft: Method = {
   name: 'sft',
-  learningRate: 1e-3,
+  learningRate: { lora: 1e-3, full: 2e-5 },
   packing: false,
   prepare(rows, text, config, maxLength) {
     const prepared: Example[] = []

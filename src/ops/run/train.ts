@@ -5,6 +5,7 @@ import { series } from '../../../trainers/curve.ts'
 import { isTrainMetric, readMetricRecords } from '../../../trainers/metric-log.ts'
 import { lossCurve, progressText } from '../../../trainers/training-line.ts'
 import { hashFolder } from '../../lib/files.ts'
+import { ShadowError } from '../../lib/error.ts'
 import { hashBaseModel } from '../base-hash.ts'
 import { findBaseModel } from '../models.ts'
 import { runTraining } from '../training-process.ts'
@@ -34,6 +35,15 @@ export async function train(
 ): Promise<StageResult<TrainOutput>> {
   const { config } = context.task
   const modelPath = findBaseModel(config.baseModel)
+  if (config.train.adapter === 'full') {
+    throw new ShadowError(
+      'invalid_config',
+      'A run makes adapters, which the server holds by name on one base.',
+      {
+        hint: 'Set train.adapter=lora; full fine-tuning is for trainings from the library.',
+      },
+    )
+  }
   return await stages.run({
     name: 'train',
     inputs: {
