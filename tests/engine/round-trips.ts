@@ -36,8 +36,8 @@ export interface LogitTrip {
 export async function exactTrips(basePath: string, folder: string): Promise<ExactTrip[]> {
   const at = (...names: string[]): string => join(folder, ...names)
   const trips: ExactTrip[] = []
-  const add = (name: string, before: Tensors, after: Tensors): void => {
-    trips.push({ name, tensors: before.size, changed: changedTensors(before, after) })
+  const add = (name: string, before: Tensors, after: Tensors, widened = false): void => {
+    trips.push({ name, tensors: before.size, changed: changedTensors(before, after, widened) })
   }
   const write = (request: Omit<ExportRequest, 'basePath'> & { basePath?: string | null }): Promise<void> =>
     exportModel({ basePath: null, ...request })
@@ -70,18 +70,22 @@ export async function exactTrips(basePath: string, folder: string): Promise<Exac
     const first = await gguf(basePath, type, type)
     add(`GGUF ${type} → ${type}`, ggufTensors(first), ggufTensors(await gguf(first, type, `${type}-2`)))
     const wide = await gguf(first, 'f32', `${type}-f32`)
-    add(`GGUF ${type} → f32`, ggufTensors(first), ggufTensors(wide))
+    add(`GGUF ${type} → f32`, ggufTensors(first), ggufTensors(wide), true)
     if (type === 'f16')
       add('GGUF f16 → f32 → f16', ggufTensors(first), ggufTensors(await gguf(wide, 'f16', 'f16-3')))
   }
   for (const [from, type] of [
     [basePath, 'f32'],
     [at('f16', 'model.f16.gguf'), 'f16'],
+    [basePath, 'bf16'],
   ] as const) {
     const outFolder = at(`hf-${type}`)
     await write({ basePath: from, adapterFolder: null, format: 'hf', type, outFolder })
-    const after = safetensorsOf(join(outFolder, 'model.safetensors'))
-    add(`GGUF ${type} → Hugging Face ${type}`, ggufTensors(from), after)
+    const written = safetensorsOf(join(outFolder, 'model.safetensors'))
+    if (type !== 'bf16') add(`GGUF ${type} → Hugging Face ${type}`, ggufTensors(from), written, true)
+    await write({ basePath: outFolder, adapterFolder: null, format: 'hf', outFolder: at(`hf-${type}-2`) })
+    const again = safetensorsOf(at(`hf-${type}-2`, 'model.safetensors'))
+    add(`Hugging Face ${type} → Hugging Face`, written, again)
   }
   return trips
 }
@@ -101,6 +105,13 @@ export async function logitTrips(runtime: Runtime, basePath: string, folder: str
     name: 'adapter merged into a Hugging Face folder',
     difference: maxDifference(ofFolder, adapted),
   })
+
+  await exportModel({ basePath, adapterFolder: null, format: 'hf', outFolder: at('base') })
+  await exportModel({ basePath: at('base'), adapterFolder, format: 'hf', outFolder: at('hf-2') })
+  const { model } = loadModel(runtime, at('hf-2'))
+  const whole = runtime.tidy(() => model.logits(model.hidden(pack(rows), null)).toFloat32Array())
+  const name = 'adapter merged into a Hugging Face folder from another'
+  trips.push({ name, difference: maxDifference(whole, adapted) })
 
   for (const type of ['f32', 'f16', 'q8_0'] as const) {
     await exportModel({ basePath, adapterFolder, format: 'gguf', type, outFolder: at(type) })
@@ -152,12 +163,16 @@ function rounded(basePath: string, adapter: LoraAdapter, type: 'F16' | 'Q8_0'): 
   )
 }
 
-function changedTensors(before: Tensors, after: Tensors): number {
+/** @param widened the type may be another one, which holds the same values */
+function changedTensors(before: Tensors, after: Tensors, widened: boolean): number {
   let changed = [...after.keys()].filter((name) => !before.has(name)).length
   for (const [name, one] of before) {
     const other = after.get(name)
     const same =
-      other !== undefined && one.shape.join() === other.shape.join() && sameBits(one.data, other.data)
+      other !== undefined &&
+      (widened || one.storedAs === other.storedAs) &&
+      one.shape.join() === other.shape.join() &&
+      sameBits(one.data, other.data)
     if (!same) changed += 1
   }
   return changed

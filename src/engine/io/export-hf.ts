@@ -8,7 +8,8 @@ import type { ExportBase, GgufBase } from './export-base.ts'
 import { mergedTensors } from './export-merge.ts'
 import type { GgufTokenizer } from './gguf.ts'
 import type { LoraModule } from './adapter.ts'
-import { type SafetensorsType, writeSafetensors } from './safetensors-write.ts'
+import { type SafetensorsType, writtenAs } from './safetensors-layout.ts'
+import { writeSafetensors } from './safetensors-write.ts'
 
 const torchNames = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const
 const controlType = 3
@@ -27,20 +28,29 @@ const textFiles = [
   'generation_config.json',
 ]
 
-/** Writes base and adapter as one model; the config goes last, so that a folder with one is complete. */
+/**
+ * Writes base and adapter as one model; the config goes last, so that a folder with one is complete.
+ * @param type of the weights; undefined: a folder's as they are stored, a GGUF file's as float32
+ */
 export async function exportHuggingFace(
   folder: string,
   base: ExportBase,
   modules: readonly LoraModule[],
-  type: SafetensorsType,
+  type: SafetensorsType | undefined,
 ): Promise<void> {
-  await writeSafetensors(join(folder, 'model.safetensors'), mergedTensors(base.tensors, modules), type)
+  const tensors = mergedTensors(base.tensors, modules)
+  await writeSafetensors(
+    join(folder, 'model.safetensors'),
+    tensors,
+    type ?? (base.gguf === null ? 'stored' : 'F32'),
+  )
+  const stored = base.gguf === null ? tensors.get('model.embed_tokens.weight')?.storedAs : undefined
   const ids = base.gguf === null ? await copyText(folder, base) : await writeText(folder, base, base.gguf)
   await writeJson(join(folder, 'config.json'), {
     architectures: [modelClassName(base.config)],
     ...base.config,
     ...ids,
-    torch_dtype: torchNames[type],
+    torch_dtype: torchNames[type ?? writtenAs(stored)],
   })
 }
 

@@ -60,7 +60,7 @@ export function mergedTensors(
       )
     merged.set(name, {
       shape: weight.shape,
-      storedAs: 'F32',
+      storedAs: weight.storedAs,
       read: () => mergedWeight(weight.read(), lora),
     })
   }

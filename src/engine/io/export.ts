@@ -16,11 +16,11 @@ import { saveAdapter } from './peft.ts'
 export const exportFormats = ['peft', 'mlx-lm', 'hf', 'gguf', 'gguf-lora'] as const
 export type ExportFormat = (typeof exportFormats)[number]
 
-/** Types of the weights in merged models; the first of each is the default. */
+/** Types of the weights in merged models; the first of each is the default (for hf from a folder: as they are). */
 export const exportTypes = { hf: ['f32', 'bf16', 'f16'], gguf: ['f16', 'q8_0', 'f32'] } as const
 
 export interface ExportRequest {
-  /** A GGUF file; null is enough for the formats that hold the adapter alone. */
+  /** A GGUF file or a Hugging Face folder; null is enough for the formats that hold the adapter alone. */
   basePath: string | null
   /** A folder in PEFT's or mlx-lm's format; null exports the base alone. */
   adapterFolder: string | null
@@ -53,7 +53,8 @@ export async function exportModel(request: ExportRequest): Promise<void> {
   if (format === 'gguf-lora') await exportGgufLora(outFolder, base, modules)
   else if (format === 'hf') {
     const types = { f32: 'F32', bf16: 'BF16', f16: 'F16' } as const
-    await exportHuggingFace(outFolder, base, modules, types[chosen(request.type, exportTypes.hf)])
+    const type = request.type === undefined ? undefined : types[chosen(request.type, exportTypes.hf)]
+    await exportHuggingFace(outFolder, base, modules, type)
   } else {
     const types = { f16: 'F16', q8_0: 'Q8_0', f32: 'F32' } as const
     await exportGguf(outFolder, base, modules, types[chosen(request.type, exportTypes.gguf)])

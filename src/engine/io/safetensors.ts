@@ -5,9 +5,9 @@
 import { z } from 'zod'
 import { damagedFileHint } from './file-problem.ts'
 import { FileWindow } from './file-window.ts'
-import { encodeBF16, encodeF16, encodeF32 } from './ggml-encode.ts'
 import { decodeBF16, decodeF16, decodeF32 } from './ggml-types.ts'
 import { parseJsonObject } from './json-file.ts'
+import { layOut, safetensorsTypes, writtenAs } from './safetensors-layout.ts'
 import type { StoredTensor } from './stored-tensor.ts'
 
 export interface TensorData {
@@ -129,13 +129,6 @@ function readHeader(file: FileWindow): Pick<SafetensorsFile, 'tensors' | 'metada
   return { tensors, metadata }
 }
 
-/** The reference implementation writes tensors by rank of their type, then by name. */
-const types = {
-  F32: { rank: 2, bytes: 4, encode: encodeF32 },
-  BF16: { rank: 1, bytes: 2, encode: encodeBF16 },
-  F16: { rank: 0, bytes: 2, encode: encodeF16 },
-}
-
 /**
  * Tensors as a safetensors file, each in the type that it was stored as. The bytes depend on names, shapes, types,
  * values and metadata only, not on the order of the map.
@@ -145,24 +138,9 @@ export function encodeSafetensors(
   tensors: ReadonlyMap<string, TensorData>,
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array {
-  const sorted = [...tensors]
-    .map(([name, { shape, data, storedAs: dtype = 'F32' as const }]) => ({ name, shape, data, dtype }))
-    .toSorted((a, b) => types[b.dtype].rank - types[a.dtype].rank || compareBytes(a.name, b.name))
-  let position = 0
-  const entries: [string, unknown][] = sorted.map(({ name, shape, data, dtype }) => {
-    const start = position
-    position += data.length * types[dtype].bytes
-    return [name, { dtype, shape, data_offsets: [start, position] }]
-  })
-  const described = Object.keys(metadata).length > 0 ? [['__metadata__', metadata], ...entries] : entries
-  const json = Buffer.from(JSON.stringify(Object.fromEntries(described)))
-  // The reference implementation pads the header with blanks so that the data is aligned to 8 bytes.
-  const header = Buffer.alloc(8 + Math.ceil(json.length / 8) * 8, ' ')
-  header.writeBigUInt64LE(BigInt(header.length - 8))
-  json.copy(header, 8)
-  return Buffer.concat([header, ...sorted.map(({ data, dtype }) => types[dtype].encode(data))])
-}
-
-function compareBytes(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b))
+  const { header, ordered } = layOut(tensors, ({ storedAs }) => writtenAs(storedAs), metadata)
+  return Buffer.concat([
+    header,
+    ...ordered.map(({ tensor, type }) => safetensorsTypes[type].encode(tensor.data)),
+  ])
 }
