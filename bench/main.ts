@@ -20,6 +20,7 @@ const benchmarks: Record<string, () => Promise<{ run: (args: readonly string[]) 
   run: () => import('./run-kill.ts'),
   parity: () => import('./parity.ts'),
   resume: () => import('./resume.ts'),
+  peers: () => import('./peers.ts'),
   fuzz: () => import('./fuzz.ts'),
 }
 

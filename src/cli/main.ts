@@ -19,6 +19,7 @@ import { sessionsCommand } from './commands/sessions.ts'
 import { setupCommand } from './commands/setup.ts'
 import { storeCommand } from './commands/store.ts'
 import { tasksCommand } from './commands/tasks.ts'
+import { ShadowError } from '../lib/error.ts'
 import { renderError } from './render-error.ts'
 
 const packageJson = z.object({ version: z.string(), description: z.string() })
@@ -63,6 +64,7 @@ try {
   if (error instanceof CommanderError) process.exitCode = error.exitCode
   else {
     process.stderr.write(renderError(error))
-    process.exitCode = 1
+    // A script can add the flag and try again.
+    process.exitCode = error instanceof ShadowError && error.code === 'missing_base' ? 2 : 1
   }
 }

@@ -19,6 +19,7 @@ export type ErrorCode =
   | 'port_in_use'
   | 'missing_prerequisite'
   | 'missing_key'
+  | 'missing_base'
   | 'upstream_unreachable'
   | 'upstream_timeout'
   | 'upstream_error'
@@ -44,6 +45,7 @@ const httpStatusOf: Record<ErrorCode, number> = {
   port_in_use: 500,
   missing_prerequisite: 500,
   missing_key: 401,
+  missing_base: 400,
   upstream_unreachable: 502,
   upstream_timeout: 504,
   upstream_error: 502,

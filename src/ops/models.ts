@@ -18,7 +18,7 @@ export interface ModelTarget {
  * What a name on the command line stands for: `X@3` or `owned/X@3`, an adapter's folder (its base is the one
  * that its config names), or a base model.
  * @param base instead of the base that the adapter names
- * @throws ShadowError not_found | invalid_file | invalid_request when an adapter's base is unknown
+ * @throws ShadowError not_found | invalid_file | missing_base when an adapter's base is unknown
  */
 export async function resolveTarget(
   workspace: Workspace,
@@ -49,14 +49,15 @@ export function isAdapterFolder(path: string): boolean {
 
 function adapterBase(folder: string, base: string | undefined): string {
   if (base !== undefined) return findModel(base)
-  const named = readAdapterFolder(folder).config.base_model_name_or_path
+  const { config } = readAdapterFolder(folder)
+  const named = config.base_model_name_or_path ?? config['base_model'] ?? config['model']
   if (typeof named === 'string' && isHere(named)) return findModel(named)
   throw new ShadowError(
-    'invalid_request',
+    'missing_base',
     typeof named === 'string'
       ? `The adapter in ${folder} was trained on ${named}, which is not here.`
       : `The adapter in ${folder} does not say which base model it was trained on.`,
-    { hint: 'Name the base model with --base.' },
+    { hint: 'Name the base model with -m.' },
   )
 }
 

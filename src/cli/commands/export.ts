@@ -1,11 +1,13 @@
 import { Command, Option } from 'commander'
 import { z } from 'zod'
 import { exportFormats, exportTarget, exportTypes } from '../../ops/export.ts'
+import { ShadowError } from '../../lib/error.ts'
 import { openWorkspace } from '../../ops/workspace.ts'
 
 const options = z.object({
   format: z.enum(exportFormats),
-  out: z.string(),
+  out: z.string().optional(),
+  to: z.string().optional(),
   base: z.string().optional(),
   type: z.string().optional(),
 })
@@ -19,16 +21,22 @@ export function exportCommand(): Command {
         .choices(exportFormats)
         .default('peft'),
     )
-    .requiredOption('-o, --out <folder>', 'a new folder')
+    .option('-o, --out <folder>', 'a new folder')
+    .addOption(new Option('--to <folder>', 'the same as --out').hideHelp())
     .option('-m, --base <model>', 'base model, where the adapter does not name one that is here')
     .option(
       '--type <type>',
       `weights of merged models: hf ${exportTypes.hf.join(', ')}; gguf ${exportTypes.gguf.join(', ')} (the first is the default)`,
     )
     .action(async (target: string, given: unknown) => {
-      const { out, ...rest } = options.parse(given)
+      const { out, to, ...rest } = options.parse(given)
+      const outFolder = out ?? to
+      if (outFolder === undefined)
+        throw new ShadowError('invalid_request', 'There is no folder to write to.', {
+          hint: 'Name a new one with --out.',
+        })
       await using workspace = await openWorkspace()
-      const files = await exportTarget(workspace, { target, outFolder: out, ...rest })
+      const files = await exportTarget(workspace, { target, outFolder, ...rest })
       for (const { path, bytes } of files) process.stdout.write(`${path}  ${(bytes / 1e6).toFixed(1)} MB\n`)
     })
 }
