@@ -2,13 +2,13 @@
 import type { Adapter } from './adapters/adapter.ts'
 import type { CausalLM } from './models/causal-lm.ts'
 import { clipScale, GradientAccumulator } from './optim/accumulator.ts'
-import type { AdamW } from './optim/adamw.ts'
+import type { Optimizer } from './optim/optimizer.ts'
 import { type LossOptions, lossAndGradients, type TrainRow } from './train-step.ts'
 
 export interface OptimizerStep {
   readonly model: CausalLM
   readonly adapter: Adapter
-  readonly optimizer: AdamW
+  readonly optimizer: Optimizer
   /** The step's rows, as many at once as memory bears. */
   readonly passes: readonly (readonly TrainRow[])[]
   readonly learningRate: number

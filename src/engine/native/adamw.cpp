@@ -7,36 +7,40 @@
 #include "primitive.h"
 
 namespace shadow {
-namespace {
 
-float* writable(mx::array& x) {
+float* in_place(mx::array& x) {
   require(x.dtype() == mx::float32 && x.status() != mx::array::unscheduled && x.flags().row_contiguous,
           "an array changed in place must be evaluated, dense and float32");
   return x.data<float>();
 }
 
-const float* readable(const mx::array& x) { return writable(const_cast<mx::array&>(x)); }
+namespace {
+
+const float* readable(const mx::array& x) { return in_place(const_cast<mx::array&>(x)); }
 
 }  // namespace
+
+AdamWFactors::AdamWFactors(const AdamW& o) {
+  const double correction1 = 1 - std::pow(o.beta1, o.step);
+  correction2 = static_cast<float>(std::sqrt(1 - std::pow(o.beta2, o.step)));
+  step_size = static_cast<float>(o.learning_rate / correction1);
+  keep = static_cast<float>(1 - o.learning_rate * o.weight_decay);
+  beta1 = static_cast<float>(o.beta1), fresh1 = static_cast<float>(1 - o.beta1);
+  beta2 = static_cast<float>(o.beta2), fresh2 = static_cast<float>(1 - o.beta2);
+  eps = static_cast<float>(o.eps);
+}
 
 void adamw(std::vector<mx::array>& parameters, const std::vector<mx::array>& gradients,
            std::vector<mx::array>& first, std::vector<mx::array>& second, AdamW o, float gradient_scale) {
   const size_t n = parameters.size();
   require(gradients.size() == n && first.size() == n && second.size() == n,
           "adamw: parameters, gradients and moments must be equally many");
-  // Derived in f64 and rounded once, as PyTorch does; 1 − beta in f32 would be off by its cancellation.
-  const double correction1 = 1 - std::pow(o.beta1, o.step);
-  const float correction2 = static_cast<float>(std::sqrt(1 - std::pow(o.beta2, o.step)));
-  const float step_size = static_cast<float>(o.learning_rate / correction1);
-  const float keep = static_cast<float>(1 - o.learning_rate * o.weight_decay);
-  const float beta1 = static_cast<float>(o.beta1), fresh1 = static_cast<float>(1 - o.beta1);
-  const float beta2 = static_cast<float>(o.beta2), fresh2 = static_cast<float>(1 - o.beta2);
-  const float eps = static_cast<float>(o.eps);
+  const AdamWFactors f(o);
   for (size_t i = 0; i < n; i++) {
     require(gradients[i].size() == parameters[i].size() && first[i].size() == parameters[i].size() &&
                 second[i].size() == parameters[i].size(),
             "adamw: a gradient or moment has another size than its parameter");
-    writable(parameters[i]), readable(gradients[i]), writable(first[i]), writable(second[i]);
+    in_place(parameters[i]), readable(gradients[i]), in_place(first[i]), in_place(second[i]);
   }
   parallel_for(static_cast<int>(n), [&](int i) {
     float* p = parameters[i].data<float>();
@@ -44,12 +48,8 @@ void adamw(std::vector<mx::array>& parameters, const std::vector<mx::array>& gra
     float* m = first[i].data<float>();
     float* v = second[i].data<float>();
     const size_t size = parameters[i].size();
-    for (size_t j = 0; j < size; j++) {
-      const float gradient = g[j] * gradient_scale;
-      m[j] = beta1 * m[j] + fresh1 * gradient;
-      v[j] = beta2 * v[j] + fresh2 * gradient * gradient;
-      p[j] = keep * p[j] - step_size * m[j] / (std::sqrt(v[j]) / correction2 + eps);
-    }
+    const AdamWFactors own = f;  // nothing that is written can be an alias of it
+    for (size_t j = 0; j < size; j++) own.apply(p[j], g[j] * gradient_scale, m[j], v[j]);
   });
 }
 
@@ -69,13 +69,13 @@ void copy_in_place(std::vector<mx::array>& into, const std::vector<mx::array>& f
   for (size_t i = 0; i < into.size(); i++)
     require(into[i].size() == from[i].size(), "copyInPlace: arrays must be equally large");
   for (size_t i = 0; i < into.size(); i++)
-    std::memcpy(writable(into[i]), readable(from[i]), sizeof(float) * from[i].size());
+    std::memcpy(in_place(into[i]), readable(from[i]), sizeof(float) * from[i].size());
 }
 
 void add_in_place(std::vector<mx::array>& into, const std::vector<mx::array>& from) {
   require(into.size() == from.size(), "addInPlace: the lists must be equally long");
   for (size_t i = 0; i < into.size(); i++) {
-    float* to = writable(into[i]);
+    float* to = in_place(into[i]);
     const float* x = readable(from[i]);
     require(into[i].size() == from[i].size(), "addInPlace: arrays must be equally large");
     for (size_t j = 0; j < from[i].size(); j++) to[j] += x[j];

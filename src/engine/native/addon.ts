@@ -163,6 +163,23 @@ export interface NativeAddon {
     step: number,
     gradientScale: number,
   ): void
+  adamw8(
+    parameters: readonly ArrayHandle[],
+    gradients: readonly ArrayHandle[],
+    firstCodes: readonly Uint8Array[],
+    firstScales: readonly Float32Array[],
+    secondCodes: readonly Uint8Array[],
+    secondScales: readonly Float32Array[],
+    learningRate: number,
+    beta1: number,
+    beta2: number,
+    eps: number,
+    weightDecay: number,
+    step: number,
+    gradientScale: number,
+  ): void
+  packMoments(values: Float32Array, codes: Uint8Array, scales: Float32Array, signed: boolean): void
+  unpackMoments(codes: Uint8Array, scales: Float32Array, signed: boolean): Float32Array<ArrayBuffer>
   globalNorm(arrays: readonly ArrayHandle[]): number
   copyInPlace(into: readonly ArrayHandle[], from: readonly ArrayHandle[]): void
   addInPlace(into: readonly ArrayHandle[], from: readonly ArrayHandle[]): void

@@ -185,6 +185,7 @@ Napi::Object initialise(Napi::Env, Napi::Object exports) {
   shadow::define_runtime(exports);
   shadow::define_cache(exports);
   shadow::define_packing(exports);
+  shadow::define_moments(exports);
   return exports;
 }
 

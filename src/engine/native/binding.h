@@ -64,5 +64,6 @@ void define_transforms(Napi::Object exports);
 void define_runtime(Napi::Object exports);
 void define_cache(Napi::Object exports);
 void define_packing(Napi::Object exports);
+void define_moments(Napi::Object exports);
 
 }  // namespace shadow

@@ -1,6 +1,7 @@
 // The fused operations, as functions on lazy arrays. Every one has a derivative.
 #pragma once
 
+#include <cmath>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -79,6 +80,22 @@ struct AdamW {
   double learning_rate, beta1, beta2, eps, weight_decay;
   int step;
 };
+
+/** What a step multiplies by, derived in f64 and rounded once, as PyTorch does; 1 − beta in f32 would be off by its
+ *  cancellation. */
+struct AdamWFactors {
+  explicit AdamWFactors(const AdamW& options);
+  /** The new value of one parameter, and of its moments. */
+  void apply(float& p, float gradient, float& m, float& v) const {
+    m = beta1 * m + fresh1 * gradient;
+    v = beta2 * v + fresh2 * gradient * gradient;
+    p = keep * p - step_size * m / (std::sqrt(v) / correction2 + eps);
+  }
+  float beta1, fresh1, beta2, fresh2, step_size, correction2, keep, eps;
+};
+
+/** The values of an evaluated, dense f32 array whose memory nobody shares. */
+float* in_place(mx::array& x);
 
 /** One decoupled-weight-decay Adam step (PyTorch's formula), in place. All arrays are evaluated, dense and
  *  owned by the caller; gradients are multiplied by `gradient_scale` first. */
