@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { architectureOf } from '../../src/engine/models/registry.ts'
-import { createModel, lossAndGradients, Runtime } from '../../src/engine/index.ts'
+import { createModel, LoraAdapter, lossAndGradients, Runtime } from '../../src/engine/index.ts'
 import { familyModel, familyWeights, readFamilies } from './families-fixture.ts'
 
 const sizes = {
@@ -108,6 +108,27 @@ describe('what would give other numbers than its makers meant is refused by name
   test('null and the harmless value are no reason to refuse', () => {
     const harmless = { attn_logit_softcapping: null, quantization_config: null, partial_rotary_factor: 1 }
     expect(() => architectureOf({ ...sizes, model_type: 'llama', ...harmless })).not.toThrow()
+  })
+})
+
+describe("the presets of LoRA on phi3's fused layers", () => {
+  const runtime = new Runtime()
+  const family = new Map(readFamilies()).get('phi3')
+  if (family === undefined) throw new Error('fixture')
+  const { model } = familyModel(runtime, family)
+  test.each([
+    ['all', ['qkv_proj', 'o_proj', 'gate_up_proj', 'down_proj']],
+    ['attention', ['qkv_proj', 'o_proj']],
+    ['mlp', ['gate_up_proj', 'down_proj']],
+  ] as const)('%s', (preset, layers) => {
+    const config = { r: 2, lora_alpha: 4, lora_dropout: 0, target_modules: preset }
+    const { linears } = LoraAdapter.create(model, config, 1)
+    expect([...new Set(linears.map(({ path }) => path.split('.').at(-1)))]).toEqual(layers)
+  })
+
+  test('a list names layers that are there', () => {
+    const config = { r: 2, lora_alpha: 4, lora_dropout: 0, target_modules: ['q_proj'] }
+    expect(() => LoraAdapter.create(model, config, 1)).toThrow(/no layer named q_proj/)
   })
 })
 
