@@ -1,5 +1,12 @@
 /** Speaks HTTP to a running server. */
-import type { DeletionOrder, RetentionOrder, RouteChange } from '../contract/api.ts'
+import {
+  type DeletionOrder,
+  type Imported,
+  type ImportOrder,
+  imported,
+  type RetentionOrder,
+  type RouteChange,
+} from '../contract/api.ts'
 import {
   type CallSelection,
   type DeletionPlan,
@@ -49,6 +56,12 @@ export class ShadowClient {
   async deleteCalls(selection: CallSelection): Promise<DeletionResult> {
     const order: DeletionOrder = { selection, isDryRun: false }
     return deletionResult.parse(await this.#send('POST', '/deletions', order))
+  }
+
+  /** Imports lines, each a call. @throws Error with the server's own words */
+  async importCalls(lines: readonly string[], task: string): Promise<Imported> {
+    const order: ImportOrder = { lines: [...lines], task }
+    return imported.parse(await this.#send('POST', '/calls', order))
   }
 
   /** Lets go of what the rules keep no longer, or says what that would be. @throws Error with the server's own words */

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { callSelection } from './deletion.ts'
 import { retentionRules } from './store-config.ts'
+import { taskName } from './task.ts'
 import { routeState, versionName } from './route.ts'
 
 export const routeChange = z.strictObject({
@@ -21,3 +22,19 @@ export type DeletionOrder = z.infer<typeof deletionOrder>
 /** Letting go of calls that rules keep no longer, or finding out how many that would be. */
 export const retentionOrder = z.strictObject({ rules: retentionRules, isDryRun: z.boolean() })
 export type RetentionOrder = z.infer<typeof retentionOrder>
+
+/** Lines of `shadow calls export --format jsonl`, or of other tools. */
+export const importOrder = z.strictObject({
+  lines: z.array(z.string()),
+  /** For lines that name none. */
+  task: taskName,
+})
+export type ImportOrder = z.infer<typeof importOrder>
+
+export const imported = z.object({
+  /** Calls that are new. */
+  added: z.number().int(),
+  /** Calls that were there already. */
+  known: z.number().int(),
+})
+export type Imported = z.infer<typeof imported>

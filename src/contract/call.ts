@@ -39,6 +39,8 @@ export const capturedCall = z.object({
   id: z.string(),
   task: z.string(),
   session: z.string(),
+  /** What the agent called the session; null where Shadow found it itself. */
+  label: z.string().nullish(),
   /** The call whose reply this one's prompt goes on from; null where a branch starts. */
   parent: z.string().nullable(),
   /** Canonical node of that reply, hex; null where there is no parent. */

@@ -1,7 +1,7 @@
 /** The server's own API under `/shadow/v1`: the same operations as the commands. */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { Hono } from 'hono'
-import { deletionOrder, retentionOrder, routeChange } from '../contract/api.ts'
+import { deletionOrder, importOrder, retentionOrder, routeChange } from '../contract/api.ts'
 import { taskName } from '../contract/task.ts'
 import { messageOf, ShadowError } from '../lib/error.ts'
 import type { ServerControl } from '../ops/serve.ts'
@@ -52,6 +52,12 @@ export function createApi(control: ServerControl): Hono {
     }
     const { rules, isDryRun } = order.data
     return context.json(await (isDryRun ? control.planRetention(rules) : control.retain(rules)))
+  })
+
+  app.post('/calls', async (context) => {
+    const order = importOrder.safeParse(await context.req.json().catch(() => null))
+    if (!order.success) throw new ShadowError('invalid_request', 'Send {"lines": [...], "task"}.')
+    return context.json(await control.importCalls(order.data.lines, order.data.task))
   })
 
   return app

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import type { Hono } from 'hono'
 import type { Logger } from 'pino'
 import { createHttpUpstream, createProxy } from '../../proxy/proxy.ts'
-import type { RouteChange } from '../contract/api.ts'
+import type { Imported, RouteChange } from '../contract/api.ts'
 import { dialects } from '../dialects/index.ts'
 import { messageOf, ShadowError } from '../lib/error.ts'
 import { openCaptureStore } from '../store/capture/index.ts'
@@ -17,6 +17,7 @@ import { RedactionTable } from './serving/redaction-table.ts'
 import { RetentionLoop } from './serving/retention-loop.ts'
 import { RouteTable } from './serving/route-table.ts'
 import { TaskTable } from './serving/task-table.ts'
+import { importBatch } from './transfer/import-calls.ts'
 import type { UpstreamSetting } from './upstream-settings.ts'
 import type { Workspace } from './workspace.ts'
 
@@ -42,6 +43,7 @@ export interface ServeOptions {
 export interface ServerControl extends Deleter {
   readonly token: string
   changeRoute(task: string, change: RouteChange): Promise<void>
+  importCalls(lines: readonly string[], task: string): Promise<Imported>
 }
 
 export interface RunningServer {
@@ -103,6 +105,7 @@ export async function serve(workspace: Workspace, options: ServeOptions): Promis
     },
     planDeletion: (selection) => store.planDeletion(selection),
     delete: (selection) => store.delete(selection),
+    importCalls: (lines, task) => importBatch(workspace, store, lines, task),
     planRetention: (rules) => store.planRetention(rules),
     retain: (rules) => store.retain(rules),
   }

@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import { listCalls, requestBytes, showCall } from '../../ops/calls.ts'
 import { openWorkspace } from '../../ops/workspace.ts'
 import { deleteCallsCommand } from './delete-calls.ts'
+import { exportCallsCommand, importCallsCommand } from './transfer-calls.ts'
 import { parseLimit } from '../parse-limit.ts'
 import { renderDuration, renderTable, renderTime } from '../table.ts'
 
@@ -55,4 +56,6 @@ export function callsCommand(): Command {
       )
     })
     .addCommand(deleteCallsCommand())
+    .addCommand(exportCallsCommand())
+    .addCommand(importCallsCommand())
 }

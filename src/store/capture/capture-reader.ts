@@ -4,6 +4,7 @@ import { setImmediate } from 'node:timers/promises'
 import type SqliteDatabase from 'better-sqlite3'
 import { sql } from 'kysely'
 import {
+  type CallStatus,
   type CallSummary,
   type CapturedCall,
   redactedCounts,
@@ -26,12 +27,18 @@ import { trajectoriesOf } from './trajectories.ts'
 /** Look-ups after which others get their turn. */
 const lookUpsAtOnce = 200
 
+/** Calls, or sessions, that are read at once where all are gone through. */
+const callsPerPage = 100
+
 export interface CallFilter {
   task?: string
   session?: string
   /** Calls older (newer, with order `oldest`) than this one. */
   afterId?: string
   limit?: number
+  status?: CallStatus
+  /** Calls that arrived at this time or later, in milliseconds since the epoch. */
+  since?: number
   /** By time of arrival; `newest` first by default. */
   order?: 'newest' | 'oldest'
 }
@@ -85,13 +92,54 @@ export class CaptureReader {
 
   async listCalls(filter: CallFilter = {}): Promise<CallSummary[]> {
     await this.catchUp()
-    const { order = 'newest', limit, task, session, afterId } = filter
+    return (await this.filteredRows(filter).execute()).map(summaryOf)
+  }
+
+  /** The calls that a filter lets through with their conversations, the oldest first, a page in memory at a time. */
+  async *conversations(filter: Omit<CallFilter, 'limit' | 'order'> = {}): AsyncGenerator<CapturedCall> {
+    await this.catchUp()
+    let { afterId } = filter
+    for (;;) {
+      const page: CallFilter = { ...filter, order: 'oldest', limit: callsPerPage }
+      if (afterId !== undefined) page.afterId = afterId
+      const calls = this.withConversations(await this.filteredRows(page).execute())
+      yield* calls
+      afterId = calls.at(-1)?.id
+      if (afterId === undefined || calls.length < callsPerPage) return
+    }
+  }
+
+  /** Ids of the sessions, in the order of their rows, of one task or of all. */
+  async *sessionIds({ task, session }: Pick<CallFilter, 'task' | 'session'>): AsyncGenerator<string> {
+    await this.catchUp()
+    for (let after = 0; ; ) {
+      let query = this.opened.db.selectFrom('sessions').select(['seq', 'id']).where('seq', '>', after)
+      if (task !== undefined) query = query.where('task', '=', task)
+      if (session !== undefined) query = query.where('id', '=', session)
+      const rows = await query.orderBy('seq').limit(callsPerPage).execute()
+      for (const { id } of rows) yield id
+      const last = rows.at(-1)
+      if (last === undefined || rows.length < callsPerPage) return
+      after = last.seq
+    }
+  }
+
+  /** Which of these calls are there. */
+  async knownCalls(ids: readonly string[]): Promise<Set<string>> {
+    await this.catchUp()
+    const statement = this.opened.sqlite.prepare<[string]>('SELECT 1 FROM calls WHERE id = ?')
+    return new Set(ids.filter((id) => statement.get(id) !== undefined))
+  }
+
+  private filteredRows(filter: CallFilter) {
+    const { order = 'newest', limit, task, session, afterId, status, since } = filter
     let query = this.callRows().orderBy('calls.id', order === 'newest' ? 'desc' : 'asc')
     if (task !== undefined) query = query.where('calls.task', '=', task)
     if (session !== undefined) query = query.where('sessions.id', '=', session)
     if (afterId !== undefined) query = query.where('calls.id', order === 'newest' ? '<' : '>', afterId)
-    if (limit !== undefined) query = query.limit(limit)
-    return (await query.execute()).map(summaryOf)
+    if (status !== undefined) query = query.where('calls.status', '=', status)
+    if (since !== undefined) query = query.where('calls.started_at', '>=', since)
+    return limit === undefined ? query : query.limit(limit)
   }
 
   /** @throws ShadowError not_found */
@@ -326,6 +374,7 @@ export class CaptureReader {
       .selectAll('calls')
       .select([
         'sessions.id as session_id',
+        'sessions.label as session_label',
         'nodes.hash as prompt_hash',
         'parents.id as parent_id',
         'continued.id as continued_id',
@@ -370,6 +419,7 @@ function summaryOf(row: CallRow): CallSummary {
     id: row.id,
     task: row.task,
     session: row.session_id,
+    label: row.session_label,
     parent: row.parent_id,
     parentNode: row.parent_hash?.toString('hex') ?? null,
     continues: row.continued_id,

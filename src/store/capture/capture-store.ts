@@ -129,6 +129,12 @@ export class CaptureStore {
     return this.placing.baseOf(question)
   }
 
+  /** The reply of a call, known by its id, that a prompt goes on from; null where the call has none. */
+  parentNamed(call: string, prompt: Prompt): Placement['parent'] {
+    this.holdSnapshot()
+    return this.placing.parentNamed(call, prompt)
+  }
+
   /** Which session a call belongs to and which call it continues, by what is committed. */
   place(question: PlacingQuestion): Placement {
     this.holdSnapshot()

@@ -1,5 +1,5 @@
 /** The capture store: traffic as a tree of messages, each stored once. */
-export { CaptureReader, openCaptureReader } from './capture-reader.ts'
+export { type CallFilter, CaptureReader, openCaptureReader } from './capture-reader.ts'
 export { CaptureStore, openCaptureStore } from './capture-store.ts'
 export { checkCapture } from './check.ts'
 export { capturePath } from './home.ts'

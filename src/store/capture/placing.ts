@@ -3,7 +3,7 @@
  * the conversation itself does: a prompt that goes on from a reply that this key was given belongs with it.
  */
 import { hashBytes, type KeyedHash } from '../../lib/hash.ts'
-import type { Prompt } from './prompt.ts'
+import { hashAt, type Prompt } from './prompt.ts'
 import { type RecentCalls, type RecentReply, scopeOf } from './recent-calls.ts'
 import { type AskedPrompt, type RecentPrompts, retryWindowMs } from './recent-prompts.ts'
 import type { BaseReply, Placement } from './record.ts'
@@ -117,6 +117,20 @@ export class Placing {
     )
     const row = recent === null ? this.scope(task, keyHash).row : undefined
     return recent ?? (row === undefined ? null : (this.sql.replyNamed.get(row, from.reply) ?? null))
+  }
+
+  /** The reply of a known call that a prompt goes on from; its first one where none is in the prompt. */
+  parentNamed(call: string, { canonicalPath }: Prompt): Parent {
+    const replies = this.recent.repliesOf(call) ?? this.sql.repliesOfCall.all(call).map(({ hash }) => hash)
+    const depthOf = (node: Buffer): number => {
+      let depth = canonicalPath.length / hashBytes - 1
+      while (depth > 0 && !hashAt(canonicalPath, depth).equals(node)) depth--
+      return depth
+    }
+    const [first, ...others] = replies
+    if (first === undefined) return null
+    const node = others.reduce((best, each) => (depthOf(each) > depthOf(best) ? each : best), first)
+    return { call, node }
   }
 
   /** After a deletion, which may have freed their rows for others. */

@@ -82,6 +82,12 @@ export class RecentCalls {
       : { call: call.id, session: call.placement.session, ...call.first }
   }
 
+  /** Canonical nodes of a call's replies; null where the call isn't among these. */
+  repliesOf(id: string): readonly Buffer[] | null {
+    const call = this.queue.findLast((entry) => entry.id === id)
+    return call === undefined ? null : call.replyNodes.map((name) => Buffer.from(name, 'latin1'))
+  }
+
   hasContinued(id: string): boolean {
     return this.queue.some(({ placement }) => placement.parent?.call === id)
   }

@@ -55,6 +55,7 @@ export interface Statements {
   readonly callAndSession: SqliteDatabase.Statement<[number], { id: string; session: string }>
   readonly replyNamed: SqliteDatabase.Statement<[number, string], BaseReply>
   readonly latestReplyInSession: SqliteDatabase.Statement<[number], BaseReply>
+  readonly repliesOfCall: SqliteDatabase.Statement<[string], { hash: Buffer }>
   readonly depthOfRawNode: SqliteDatabase.Statement<[Buffer], { depth: number }>
   readonly lastCallAt: SqliteDatabase.Statement<[], { at: number | null }>
   readonly callById: SqliteDatabase.Statement<[string], { seq: number }>
@@ -101,6 +102,10 @@ export function prepareStatements(sqlite: SqliteDatabase.Database): Statements {
       WHERE calls.scope = ? AND calls.reply_id = ? AND place = 0 ORDER BY calls.seq DESC LIMIT 1`),
     latestReplyInSession: sqlite.prepare<[number], BaseReply>(`${firstReply}
       WHERE calls.session = ? AND place = 0 ORDER BY calls.id DESC LIMIT 1`),
+    repliesOfCall: sqlite.prepare<[string], { hash: Buffer }>(
+      `SELECT nodes.hash FROM calls JOIN call_replies ON call_replies.call = calls.seq
+       JOIN nodes ON nodes.id = call_replies.node WHERE calls.id = ? ORDER BY place`,
+    ),
     depthOfRawNode: sqlite.prepare<[Buffer], { depth: number }>('SELECT depth FROM raw_nodes WHERE hash = ?'),
     lastCallAt: sqlite.prepare<[], { at: number | null }>(
       'SELECT max(started_at) AS at FROM (SELECT started_at FROM calls ORDER BY seq DESC LIMIT 1000)',
