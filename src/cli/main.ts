@@ -5,8 +5,10 @@ import { Command, CommanderError } from 'commander'
 import { z } from 'zod'
 import { packageRoot } from '../setup/paths.mjs'
 import { callsCommand } from './commands/calls.ts'
+import { chatCommand } from './commands/chat.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { exportCommand } from './commands/export.ts'
+import { generateCommand } from './commands/generate.ts'
 import { keysCommand } from './commands/keys.ts'
 import { modelsCommand } from './commands/models.ts'
 import { plotCommand } from './commands/plot.ts'
@@ -44,6 +46,8 @@ async function main(): Promise<void> {
   program.addCommand(runsCommand())
   program.addCommand(plotCommand())
   program.addCommand(exportCommand())
+  program.addCommand(generateCommand())
+  program.addCommand(chatCommand())
   program.addCommand(modelsCommand())
   program.addCommand(keysCommand())
   program.addCommand(doctorCommand())

@@ -15,8 +15,8 @@ export interface ModelTarget {
 }
 
 /**
- * What a name on the command line stands for: `X@3` or `owned/X@3`, an adapter's folder (its base is the one
- * that its config names), or a base model.
+ * What a name on the command line stands for: `X@3` or `owned/X@3`, `owned/X` for the newest version, an adapter's
+ * folder (its base is the one that its config names), or a base model.
  * @param base instead of the base that the adapter names
  * @throws ShadowError not_found | invalid_file | missing_base when an adapter's base is unknown
  */
@@ -25,9 +25,11 @@ export async function resolveTarget(
   target: string,
   base?: string,
 ): Promise<ModelTarget> {
-  const [, task, number] = /^(?:owned\/)?([a-z0-9][a-z0-9._-]{0,63})@([1-9][0-9]*)$/.exec(target) ?? []
-  if (task !== undefined && !existsSync(target)) {
-    const version = await workspace.pipeline.versions.find(task, Number(number))
+  const [, owned, task, number] =
+    /^(owned\/)?([a-z0-9][a-z0-9._-]{0,63})(?:@([1-9][0-9]*))?$/.exec(target) ?? []
+  if (task !== undefined && (owned ?? number) !== undefined && !existsSync(target)) {
+    const wanted = number ?? (await newestNumber(workspace, task))
+    const version = await workspace.pipeline.versions.find(task, Number(wanted))
     if (version !== null)
       return {
         basePath: findModel(base ?? version.baseModel),
@@ -40,6 +42,15 @@ export async function resolveTarget(
   }
   if (!isAdapterFolder(target)) return { basePath: findModel(target), adapterFolder: null }
   return { basePath: adapterBase(target, base), adapterFolder: target }
+}
+
+/** @throws ShadowError not_found */
+async function newestNumber(workspace: Workspace, task: string): Promise<number> {
+  const [newest] = await workspace.pipeline.versions.list(task)
+  if (newest !== undefined) return newest.number
+  throw new ShadowError('not_found', `Task ${task} has no owned model yet.`, {
+    hint: `Make one with \`shadow run --task ${task}\`.`,
+  })
 }
 
 /** Whether a path is a folder with an adapter in PEFT's or mlx-lm's format. */
