@@ -16,19 +16,28 @@ export interface ExportOptions {
   base?: string | undefined
   /** Type of the weights of merged models. */
   type?: string | undefined
+  /** Told what the export does that one might not expect. */
+  onNote?: (text: string) => void
 }
 
 /** @returns the files written, by absolute path, with their bytes. @throws ShadowError */
 export async function exportTarget(
   workspace: Workspace,
-  { target, format, outFolder, base, type }: ExportOptions,
+  { target, format, outFolder, base, type, onNote }: ExportOptions,
 ): Promise<{ path: string; bytes: number }[]> {
   // A folder's adapter alone can be written without its base being here.
   const alone = isAdapterFolder(target) && (format === 'peft' || format === 'mlx-lm')
   const { basePath, adapterFolder } = alone
     ? { basePath: null, adapterFolder: target }
     : await resolveTarget(workspace, target, base)
-  await exportModel({ basePath, adapterFolder, format, outFolder, ...(type !== undefined && { type }) })
+  await exportModel({
+    basePath,
+    adapterFolder,
+    format,
+    outFolder,
+    ...(type !== undefined && { type }),
+    ...(onNote !== undefined && { onNote }),
+  })
   return readdirSync(outFolder)
     .toSorted()
     .map((name) => resolve(join(outFolder, name)))

@@ -41,7 +41,7 @@ export class ServedModels {
 
   /** @throws ShadowError invalid_file | engine_failed */
   static open(modelPath: string, models: readonly ServedModel[]): ServedModels {
-    const { model, ...text } = loadModel(new Runtime(), modelPath)
+    const { model, ...text } = loadModel(new Runtime(), modelPath, { quantization: 'keep' })
     const served = new ServedModels(model, text)
     for (const model of models) served.load(model)
     return served

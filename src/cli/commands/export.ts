@@ -36,7 +36,12 @@ export function exportCommand(): Command {
           hint: 'Name a new one with --out.',
         })
       await using workspace = await openWorkspace()
-      const files = await exportTarget(workspace, { target, outFolder, ...rest })
+      const files = await exportTarget(workspace, {
+        target,
+        outFolder,
+        onNote: (text) => process.stderr.write(`${text}\n`),
+        ...rest,
+      })
       for (const { path, bytes } of files) process.stdout.write(`${path}  ${(bytes / 1e6).toFixed(1)} MB\n`)
     })
 }

@@ -8,6 +8,7 @@ import { saveMlxAdapter } from './mlx-lm.ts'
 import { loraModules } from './adapter.ts'
 import { readAdapterFolder } from './adapter-folder.ts'
 import { saveAdapter } from './peft.ts'
+import type { StoredTensor } from './stored-tensor.ts'
 
 /**
  * `peft` and `mlx-lm`: the adapter alone. `hf`, `gguf`: base and adapter as one model. `gguf-lora`: the adapter
@@ -29,6 +30,8 @@ export interface ExportRequest {
   type?: string
   /** Must be new or empty. */
   outFolder: string
+  /** Told what the export does that one might not expect. */
+  onNote?: (text: string) => void
 }
 
 /**
@@ -50,6 +53,12 @@ export async function exportModel(request: ExportRequest): Promise<void> {
     throw new ShadowError('invalid_request', `The format ${format} needs the base model.`)
   using base = openExportBase(basePath)
   const modules = adapter === null ? [] : loraModules(adapter)
+  if (format === 'hf' || format === 'gguf') {
+    const type = chosen<string>(request.type, exportTypes[format])
+    const quantised = quantisedTypes(base.tensors, type)
+    if (quantised.length > 0)
+      request.onNote?.(`The base is quantised (${quantised.join(', ')}); its weights are written as ${type}.`)
+  }
   if (format === 'gguf-lora') await exportGgufLora(outFolder, base, modules)
   else if (format === 'hf') {
     const types = { f32: 'F32', bf16: 'BF16', f16: 'F16' } as const
@@ -67,4 +76,11 @@ function chosen<T extends string>(wanted: string | undefined, possible: readonly
   throw new ShadowError('invalid_request', `Weights cannot be written as ${wanted}.`, {
     hint: `Choose one of: ${possible.join(', ')}.`,
   })
+}
+
+/** The types of quantised tensors that do not stay as they are. */
+function quantisedTypes(tensors: ReadonlyMap<string, StoredTensor>, type: string): string[] {
+  const plain = ['F32', 'F16', 'BF16', type.toUpperCase()]
+  const stored = new Set([...tensors.values()].map(({ storedAs }) => storedAs))
+  return [...stored].filter((name) => !plain.includes(name)).toSorted()
 }
