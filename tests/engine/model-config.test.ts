@@ -88,6 +88,7 @@ describe('what would give other numbers than its makers meant is refused by name
     ['qwen2', { use_sliding_window: true, layer_types: ['full_attention'] }, 'layer_types'],
     ['qwen3', { layer_types: Array.from({ length: 8 }, () => 'chunked_attention') }, 'layer_types'],
     ['phi3', { rope_scaling: { type: 'linear', factor: 2 } }, 'rope_scaling'],
+    ['phi3', { head_dim: 10, partial_rotary_factor: 0.5 }, 'partial_rotary_factor'],
     ['smollm3', { no_rope_layers: [1, 0] }, 'no_rope_layers'],
     ['gemma3_text', { attn_logit_softcapping: 50 }, 'attn_logit_softcapping'],
     ['gemma3_text', { final_logit_softcapping: 30 }, 'final_logit_softcapping'],

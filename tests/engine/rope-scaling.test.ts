@@ -46,3 +46,9 @@ test.each([
     expect.objectContaining({ code: 'invalid_config', message: expect.stringMatching(problem) }),
   )
 })
+
+test('angles that are no numbers are refused', () => {
+  expect(() => ropeFrequencies({ dim: 8, theta: 1e-300, maxPositions: 64 })).toThrow(
+    expect.objectContaining({ code: 'invalid_config', message: expect.stringContaining('no finite angles') }),
+  )
+})

@@ -134,9 +134,11 @@ export function ropeSettings(
   if (!own.success) throw new ShadowError('invalid_config', `rope_parameters: ${z.prettifyError(own.error)}`)
   const share = own.data.partial_rotary_factor ?? config.partial_rotary_factor ?? 1
   if (share !== 1 && !partial) throw unsupported(modelType, 'partial_rotary_factor', share)
+  const dim = Math.trunc(headDim * share)
+  if (share !== 1 && (dim < 2 || dim % 2 !== 0)) throw unsupported(modelType, 'partial_rotary_factor', share)
   const original = config.original_max_position_embeddings
   return {
-    dim: Math.trunc(headDim * share),
+    dim,
     theta: own.data.rope_theta ?? config.rope_theta ?? theta,
     maxPositions: config.max_position_embeddings,
     scaling: original === null ? parameters : { ...parameters, original_max_position_embeddings: original },

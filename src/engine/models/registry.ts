@@ -1,10 +1,11 @@
 /**
  * The model families, by `model_type`.
  *
- * How to add one: write `models/<model_type>.ts` (kebab-case) with a zod schema of the configuration fields that decide the
- * arithmetic and a `ModelFamily` that turns them into an `Architecture` (config-fields.ts has what families share; a
- * difference that no `BlockSpec` can express goes into nn/decoder-block.ts), add a line to `families`, and check it
- * against `transformers` by a tiny seeded configuration in tests/fixtures/scripts/families.py. For GGUF files see io/gguf-config.ts.
+ * How to add one: write `models/<model_type>.ts` (kebab-case) with a zod schema of the configuration fields that decide
+ * the arithmetic and a `ModelFamily` that turns them into an `Architecture` (config-fields.ts has what families share;
+ * a difference that no `BlockSpec` can express goes into nn/decoder-block.ts), add a line to `families`, and check it
+ * against `transformers` by a tiny seeded configuration in tests/fixtures/scripts/families.py. For GGUF files see
+ * io/gguf-config.ts.
  */
 import { ShadowError } from '../../lib/error.ts'
 import type { WeightSource } from '../nn/weights.ts'

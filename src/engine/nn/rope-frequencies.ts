@@ -91,9 +91,18 @@ function baseFrequencies(dim: number, theta: number): number[] {
  * Rounded to f32 where Hugging Face's `LlamaRotaryEmbedding` rounds its base, so that long positions agree.
  * @throws ShadowError `invalid_config`
  */
-export function ropeFrequencies({ dim, theta, maxPositions, ...settings }: RopeSettings): RopeFrequencies {
+export function ropeFrequencies(settings: RopeSettings): RopeFrequencies {
+  const found = scaledFrequencies(settings)
+  if (Number.isFinite(found.attentionFactor) && found.inverse.every(Number.isFinite)) return found
+  throw new ShadowError(
+    'invalid_config',
+    `Rope: θ = ${settings.theta} and its scaling give no finite angles.`,
+  )
+}
+
+function scaledFrequencies({ dim, theta, maxPositions, ...settings }: RopeSettings): RopeFrequencies {
   const scaling = readScaling(settings.scaling)
-  const base = Array.from({ length: dim / 2 }, (_, i) => 1 / Math.fround(theta ** Math.fround((2 * i) / dim)))
+  const base = baseFrequencies(dim, theta)
   switch (scaling.rope_type) {
     case 'default':
       return { inverse: Float32Array.from(base), attentionFactor: 1 }
