@@ -5,12 +5,21 @@ import { join } from 'node:path'
 import { Runtime } from '../src/engine/index.ts'
 import { differences, readConversations } from '../tests/engine/conversations.ts'
 import { familyDistances, readFamilies } from '../tests/engine/families-fixture.ts'
+import { accumulationDistance, torchDistances } from '../tests/engine/optim-distances.ts'
+import { treeDistance } from '../tests/engine/random-tries.ts'
 import { exactTrips, logitTrips } from '../tests/engine/round-trips.ts'
 import { sftLosses, worstLoss } from '../tests/engine/sft-losses.ts'
 import { writeTinyModel } from '../tests/support/tiny-model.ts'
 import { figure, type Row } from './row.ts'
 
-const parts: Readonly<Record<string, () => Row[] | Promise<Row[]>>> = { models, files, tokens, sft }
+const parts: Readonly<Record<string, () => Row[] | Promise<Row[]>>> = {
+  models,
+  files,
+  tokens,
+  optim,
+  tree,
+  sft,
+}
 
 /** @param args names of parts; none: all */
 export async function run(args: readonly string[]): Promise<Row[]> {
@@ -18,6 +27,45 @@ export async function run(args: readonly string[]): Promise<Row[]> {
   for (const [name, part] of Object.entries(parts))
     if (args.length === 0 || args.includes(name)) rows.push(...(await part()))
   return rows
+}
+
+/** parity.optim: AdamW against torch, accumulated passes against one. */
+function optim(): Row[] {
+  const runtime = new Runtime()
+  const steps = torchDistances(runtime)
+  const apart = Math.max(...steps.map(({ parameters }) => parameters))
+  const accumulated = accumulationDistance(runtime)
+  return [
+    figure(
+      'parity.optim.adamw',
+      `largest difference of a parameter from torch.optim.AdamW's after steps ${steps.map(({ step }) => step).join(', ')}, with clipping and a linear schedule`,
+      apart,
+      'absolute',
+      { must: '≤ 1e-6', ok: apart <= 1e-6 },
+    ),
+    figure(
+      'parity.optim.accumulation',
+      'largest difference of loss, norm and gradients between eight passes of one row and one pass of eight, 3 to 59 tokens long',
+      accumulated,
+      'relative',
+      { must: '≤ 1e-5', ok: accumulated <= 1e-5 },
+    ),
+  ]
+}
+
+/** parity.tree: the tree against the packed batch. */
+function tree(): Row[] {
+  const tries = 200
+  const worst = treeDistance(new Runtime(), tries)
+  return [
+    figure(
+      'parity.tree',
+      `largest difference of the loss and of any gradient between tree and packed batch over ${tries} random tries, f32`,
+      worst,
+      'relative',
+      { must: '≤ 1e-5', ok: worst <= 1e-5 },
+    ),
+  ]
 }
 
 /** parity.sft: the losses of a fine-tuning against those of TRL with PEFT, on the default model. */

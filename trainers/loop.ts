@@ -8,13 +8,12 @@ import {
   type CausalLM,
   clipScale,
   GradientAccumulator,
-  globalNorm,
+  gradientProblem,
   type LayoutName,
   lossAndGradients,
   type TrainRow,
   type WeightSource,
 } from '../src/engine/index.ts'
-import { ShadowError } from '../src/lib/error.ts'
 import { createAdapter } from './adapters.ts'
 import { BatchOrder, passesOf } from './batches.ts'
 import { BestModel } from './best-model.ts'
@@ -193,7 +192,10 @@ export class TrainingLoop implements Disposable {
     }
     const loss = this.#gradients.meanLoss
     const norm = this.#gradients.meanGradientNorm
-    if (!Number.isFinite(norm)) throw this.#brokenGradient(batch.flat())
+    if (!Number.isFinite(norm)) {
+      this.#gradients.reset()
+      throw gradientProblem(model, this.adapter, batch.flat(), { dropoutSeed: this.#dropoutSeed(0) })
+    }
     const lr = learningRateAt(config, learningRate, this.step, this.totalSteps)
     const scale = clipScale(norm, config.max_grad_norm) / this.#gradients.weightSum
     this.#optimizer.update(this.#gradients.gradients, lr, scale)
@@ -252,25 +254,6 @@ export class TrainingLoop implements Disposable {
     this.#stoppedEarly = this.#best.exhausted && this.step < this.totalSteps
     if (lowest && config.load_best_model_at_end) this.save()
     return metric
-  }
-
-  /** Looks for the rows whose own gradient is no number. */
-  #brokenGradient(rows: readonly TrainRow[]): ShadowError {
-    const { model } = this.#parts
-    this.#gradients.reset()
-    const broken = rows.filter((row) => {
-      const { gradients } = lossAndGradients(model, this.adapter, [row], {
-        dropoutSeed: this.#dropoutSeed(0),
-      })
-      const norm = globalNorm(model.runtime, gradients)
-      for (const gradient of gradients) gradient.dispose()
-      return !Number.isFinite(norm)
-    })
-    const [first = 'no single row', ...others] = new Set(broken.map((row) => row.name ?? 'a row'))
-    const rest = others.length === 0 ? '' : ` and ${others.length} more`
-    return new ShadowError('training_diverged', `The gradient is not a finite number: ${first}${rest}.`, {
-      hint: 'Lower learning_rate, or look at that row of the dataset.',
-    })
   }
 }
 

@@ -18,6 +18,7 @@ export {
   load,
   type LoadOptions,
 } from './language-model.ts'
+export { gradientProblem } from './divergence.ts'
 export { layoutDeviation } from './layout-deviation.ts'
 export {
   describe,

@@ -1,5 +1,6 @@
 /** One step of training: passes, their gradients summed by token, clipping, AdamW. */
 import type { Adapter } from './adapters/adapter.ts'
+import { gradientProblem } from './divergence.ts'
 import type { CausalLM } from './models/causal-lm.ts'
 import { clipScale, GradientAccumulator } from './optim/accumulator.ts'
 import type { Optimizer } from './optim/optimizer.ts'
@@ -30,6 +31,10 @@ export function takeOptimizerStep(step: OptimizerStep): { loss: number; gradNorm
     for (const [pass, rows] of passes.entries())
       sums.add(lossAndGradients(model, adapter, rows, lossOptions?.(pass)))
     const [loss, gradNorm] = [sums.meanLoss, sums.meanGradientNorm]
+    if (!Number.isFinite(gradNorm)) {
+      sums.reset()
+      throw gradientProblem(model, adapter, passes.flat(), lossOptions?.(0))
+    }
     optimizer.update(sums.gradients, learningRate, clipScale(gradNorm, maxGradNorm) / sums.weightSum)
     return { loss, gradNorm }
   } finally {

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
+  AdamW,
   buildTree,
   GradientAccumulator,
   LlamaForCausalLM,
@@ -11,6 +12,7 @@ import {
   targetLogProbabilities,
   type TrainRow,
 } from '../../src/engine/index.ts'
+import { takeOptimizerStep } from '../../src/engine/optimizer-step.ts'
 import { pseudoRandom } from './pseudo-random.ts'
 import { relativeError } from './tiny-llama.ts'
 
@@ -204,5 +206,25 @@ describe('a loss that is not a number', () => {
     const row = { ids: Int32Array.of(1, 2, 3), targetWeights: Float32Array.of(0, 1, 1) }
     const broken = { ...row, targetWeights: Float32Array.of(0, 1, Number.NaN), name: 'row 41' }
     expect(() => lossAndGradients(model, adapter, [row, broken])).toThrow('row 41')
+  })
+
+  test('nor is its gradient, whose rows are looked at one by one', () => {
+    const row = { ids: Int32Array.of(1, 2, 3), targetWeights: Float32Array.of(0, 1, 1) }
+    const steep = { ...row, targetWeights: Float32Array.of(0, 1e37, 0), name: 'row 41' }
+    const loud = LoraAdapter.create(model, { ...fresh.config, lora_alpha: 1e8 }, 12)
+    expect(Number.isFinite(lossAndGradients(model, loud, [steep]).lossSum)).toBe(true)
+    const optimizer = new AdamW(runtime, loud.parameters)
+    const before = loud.tensors()
+    expect(() =>
+      takeOptimizerStep({
+        model,
+        adapter: loud,
+        optimizer,
+        passes: [[row], [steep]],
+        learningRate: 1,
+        maxGradNorm: 1,
+      }),
+    ).toThrow(/gradient is not a finite number: row 41\.$/)
+    expect(loud.tensors()).toEqual(before)
   })
 })
