@@ -187,6 +187,19 @@ describe('templates', () => {
       { role: 'user', content: '' },
       { role: 'user', content: '' },
     ]
-    expect(() => template.render(long)).toThrow(/does not end with this conversation/)
+    expect(() => template.render(long)).toThrow(
+      /chat template or tokenizer does not end with this conversation/,
+    )
+  })
+
+  test('a pattern that backtracks for ever ends with an error', () => {
+    const { tokenizer: slow } = parse({
+      model: bpe,
+      pre_tokenizer: { type: 'Split', pattern: { Regex: '(a+)+b' }, behavior: 'Isolated' },
+    })
+    const template = new ChatTemplate('{{ messages[0].content }}', slow, { timeLimitMs: 300 })
+    expect(() => template.encodePrompt([{ role: 'user', content: 'a'.repeat(60) }])).toThrow(
+      /tokenizer does not end/,
+    )
   })
 })

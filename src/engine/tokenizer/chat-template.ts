@@ -79,7 +79,8 @@ export class ChatTemplate {
 
   /** The token ids to continue from when the assistant is to answer. */
   encodePrompt(messages: readonly TemplateMessage[], tools: readonly TemplateTool[] = []): Int32Array {
-    return this.#tokenizer.encode(this.render(messages, { tools, addGenerationPrompt: true }))
+    const prompt = this.render(messages, { tools, addGenerationPrompt: true })
+    return this.#inTime(() => this.#tokenizer.encode(prompt))
   }
 
   /**
@@ -196,7 +197,7 @@ export class ChatTemplate {
         ? thrown
         : new ShadowError(
             'invalid_request',
-            `The model's chat template does not end with this conversation: ${messageOf(thrown)}.`,
+            `The model's chat template or tokenizer does not end with this conversation: ${messageOf(thrown)}.`,
             { hint: 'Shorten the conversation, or choose another model file.', cause: thrown },
           )
     }
