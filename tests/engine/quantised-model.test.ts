@@ -5,6 +5,7 @@ import {
   LlamaForCausalLM,
   LoraAdapter,
   lossAndGradients,
+  pack,
   Runtime,
   type Weight,
   type WeightSource,
@@ -101,31 +102,50 @@ describe.each(sources)('%s', (_, source) => {
     expect(answers[0]).toEqual(answers[1])
   })
 
-  test('loss and gradients of LoRA are those on the unpacked base', () => {
-    const results = [packed, twin].map((model) => {
-      const adapter = LoraAdapter.create(model, lora, 4)
-      adapter.parameters.forEach((parameter, index) => {
-        const size = parameter.shape
-        const drawn = normal(key(runtime, 50 + index), size).toFloat32Array()
-        runtime.native.addInPlace(
-          [parameter.handle],
-          [
-            runtime.fromFloat32(
-              drawn.map((x) => 0.1 * x),
-              size,
-            ).handle,
-          ],
-        )
-      })
-      return lossAndGradients(model, adapter, rows)
-    })
-    const [actual, expected] = results
-    expect(Math.abs((actual?.lossSum ?? 0) / (expected?.lossSum ?? 1) - 1)).toBeLessThan(1e-6)
-    expected?.gradients.forEach((gradient, index) => {
-      const own = actual?.gradients[index]?.toFloat32Array() ?? new Float32Array()
-      expect(relativeError(own, gradient.toFloat32Array()), `gradient ${index}`).toBeLessThan(1e-5)
+  test('what the cache gives is what the full forward gives', async () => {
+    using generator = new GenerationScheduler(packed, { maxBatch: 1, maxContext: 64, prefillRows: 5 })
+    const promptIds = [...(rows[2]?.ids ?? [])]
+    const answer = await generator.submit({ promptIds, maxTokens: 10, temperature: 0, topP: 1, stopIds: [] })
+    const ids = [...promptIds, ...answer.ids]
+    const logits = runtime.tidy(() => packed.logits(packed.hidden(pack([ids]), null)).toFloat32Array())
+    answer.ids.forEach((id, index) => {
+      const at = (promptIds.length + index - 1) * config.vocab_size
+      const row = logits.subarray(at, at + config.vocab_size)
+      const top = Math.max(...row)
+      const total = row.reduce((sum, value) => sum + Math.exp(value - top), 0)
+      expect(row.indexOf(top)).toBe(id)
+      expect(answer.logprobs[index]).toBeCloseTo(-Math.log(total), 5)
     })
   })
+
+  test.each([false, true])(
+    'loss and gradients of LoRA (DoRA: %s) are those on the unpacked base',
+    (use_dora) => {
+      const results = [packed, twin].map((model) => {
+        const adapter = LoraAdapter.create(model, { ...lora, use_dora }, 4)
+        adapter.parameters.forEach((parameter, index) => {
+          const size = parameter.shape
+          const drawn = normal(key(runtime, 50 + index), size).toFloat32Array()
+          runtime.native.addInPlace(
+            [parameter.handle],
+            [
+              runtime.fromFloat32(
+                drawn.map((x) => 0.1 * x),
+                size,
+              ).handle,
+            ],
+          )
+        })
+        return lossAndGradients(model, adapter, rows)
+      })
+      const [actual, expected] = results
+      expect(Math.abs((actual?.lossSum ?? 0) / (expected?.lossSum ?? 1) - 1)).toBeLessThan(1e-6)
+      expected?.gradients.forEach((gradient, index) => {
+        const own = actual?.gradients[index]?.toFloat32Array() ?? new Float32Array()
+        expect(relativeError(own, gradient.toFloat32Array()), `gradient ${index}`).toBeLessThan(1e-5)
+      })
+    },
+  )
 })
 
 test('a packed model weighs a fifth of one in float32', () => {
