@@ -12,6 +12,7 @@ import { type Row, rowSchema } from './row.ts'
 const benchmarks: Record<string, () => Promise<{ run: (args: readonly string[]) => Promise<Row[]> }>> = {
   train: () => import('./train.ts'),
   leak: () => import('./train-leak.ts'),
+  decode: () => import('./decode.ts'),
   unique: () => import('./train-unique.ts'),
   proxy: () => import('./proxy.ts'),
   chaos: () => import('./chaos.ts'),

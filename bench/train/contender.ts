@@ -1,4 +1,4 @@
-/** A contender of the training benchmark: a child process that takes one optimizer step for each line it is sent. */
+/** A contender of a benchmark: a child process that answers each line it is sent by a line of JSON. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface, type Interface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -58,20 +58,21 @@ export class Contender {
     }
   }
 
+  /** One optimizer step. */
   async step(): Promise<void> {
-    this.#steps.push(await this.#command('step', step))
+    this.#steps.push(await this.request('step', step))
     await sleep(settleMs)
   }
 
   async peaks(): Promise<Peaks> {
-    const found = await this.#command('peaks', peaks)
+    const found = await this.request('peaks', peaks)
     await sleep(settleMs)
     return found
   }
 
   /** Highest resident memory since its start, in bytes. */
   async peakBytes(): Promise<number> {
-    return (await this.#command('memory', memory)).peakBytes
+    return (await this.request('memory', memory)).peakBytes
   }
 
   get losses(): number[] {
@@ -95,7 +96,8 @@ export class Contender {
     this.#child.kill()
   }
 
-  #command<T>(command: string, shape: z.ZodType<T>): Promise<T> {
+  /** Sends one line and reads the answer's. */
+  request<T>(command: string, shape: z.ZodType<T>): Promise<T> {
     this.#child.stdin?.write(`${command}\n`)
     return this.#answer(shape)
   }
