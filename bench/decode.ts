@@ -16,7 +16,7 @@ import { Contender } from './train/contender.ts'
 
 const promptTokens = 32
 const generated = 128
-const rounds = 5
+const rounds = 3
 
 const outcome = z.object({ seconds: z.number(), tokens: z.number(), ids: z.array(z.array(z.number())) })
 

@@ -18,7 +18,7 @@ import { createRequire } from 'node:module'
 import { availableParallelism, cpus } from 'node:os'
 import { basename, delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { compileCommand } from '../engine/native/build-flags.mjs'
+import { compileCommand, instructionSets } from '../engine/native/build-flags.mjs'
 import { run } from './command.mjs'
 import { sizeOf, withTempDir } from './files.mjs'
 import { withLock } from './lock.mjs'
@@ -29,7 +29,7 @@ import { installWheel, platformWheels } from './wheels.mjs'
 
 const addonName = 'shadow_engine.node'
 const nativeDir = join(dirname(fileURLToPath(import.meta.url)), '..', 'engine', 'native')
-const keptBuilds = 3
+const keptBuilds = 6
 
 /**
  * The compiled addon for the sources beside this file, this machine and this compiler.
@@ -120,7 +120,26 @@ function flags(sources, includeDirs, output) {
     mlxLibDir: join(partDir(mlx), 'mlx', 'lib'),
     openblasLibDir: openblas === undefined ? '' : join(partDir(openblas), 'scipy_openblas32', 'lib'),
     output,
+    instructions: instructionSet().flags,
   }
+}
+
+/**
+ * What the addon is compiled for: all that this processor has, or what `SHADOW_ENGINE_INSTRUCTIONS` names. A name that
+ * this processor or this version does not know falls back, and `missing` says why.
+ * @returns {{ name: string, flags: string[], missing?: string }}
+ */
+export function instructionSet() {
+  const wanted = process.env['SHADOW_ENGINE_INSTRUCTIONS'] || 'native'
+  const fallback = { name: 'native', flags: instructionSets['native']?.flags ?? [] }
+  const set = instructionSets[wanted]
+  if (set === undefined)
+    return { ...fallback, missing: `${wanted} is none of ${Object.keys(instructionSets).join(', ')}` }
+  const present = new Set(processorFlags().split(/\s+/))
+  const missing = set.needs.filter((flag) => !present.has(flag))
+  if (missing.length > 0)
+    return { ...fallback, missing: `${wanted} needs ${missing.join(', ')}, which this processor lacks` }
+  return { name: wanted, flags: set.flags }
 }
 
 /**

@@ -41,9 +41,11 @@ function packedMatrix(rows: number, columns: number, packing: Packing, seed: num
 describe.each(packings)('$bits bits in groups of $groupSize, scales $scales', (packing) => {
   test('unpacks to scale · code + bias, all of it and row by row', () => {
     const { packed, values } = packedMatrix(13, 256, packing, 1)
-    expect(packed.dequantized().toFloat32Array()).toEqual(values)
+    const all = packed.dequantized().toFloat32Array()
+    // Processors without a fused multiply-add round twice.
+    expect(relativeError(all, values)).toBeLessThan(1e-7)
     const rows = packed.rows(runtime.fromInt32([12, 0, 7])).toFloat32Array()
-    const expected = [12, 0, 7].flatMap((row) => Array.from(values.subarray(row * 256, (row + 1) * 256)))
+    const expected = [12, 0, 7].flatMap((row) => Array.from(all.subarray(row * 256, (row + 1) * 256)))
     expect([...rows]).toEqual(expected)
   })
 

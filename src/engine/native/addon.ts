@@ -4,7 +4,7 @@
  */
 import { createRequire } from 'node:module'
 import { ShadowError, messageOf } from '../../lib/error.ts'
-import { resolveAddonPath } from '../../setup/engine.mjs'
+import { instructionSet, resolveAddonPath } from '../../setup/engine.mjs'
 
 declare const arrayBrand: unique symbol
 declare const cacheBrand: unique symbol
@@ -212,6 +212,8 @@ export interface NativeAddon {
   threads(): number
   setThreads(count: number): void
   blas(): string
+  /** What the kernels use: avx512-bf16, avx512, avx2, neon or portable. */
+  instructions(): string
   memory(): NativeMemory
   resetPeakMemory(): void
   setCacheLimit(bytes: number): void
@@ -290,6 +292,8 @@ export function loadAddon(): NativeAddon {
     throw new ShadowError('missing_prerequisite', 'The engine is not built yet.', {
       hint: 'Run `npm run demo` or `npm test` once, or `shadow doctor` to see what is missing.',
     })
+  const { name, missing } = instructionSet()
+  if (missing !== undefined) process.emitWarning(`${missing}; the engine uses ${name} instructions.`)
   chooseBlasKernels()
   let loaded: unknown
   try {

@@ -78,6 +78,9 @@ SHADOW_BF16 void tile(int pairs, const uint16_t* a, long lda, const uint32_t* pa
 }  // namespace
 
 bool has_bf16_products() {
+#if defined(SHADOW_NO_BF16)
+  return false;
+#endif
   static const bool found = __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
                             __builtin_cpu_supports("avx512vl");
   return found;

@@ -11,6 +11,19 @@
 export const nodeApiVersion = 9
 
 /**
+ * What the kernels may be compiled for, by name: the compiler's flags, and the processor's flags (as /proc/cpuinfo
+ * names them) without which the addon would crash. `native` is all that this machine has.
+ * @type {Record<string, { flags: string[], needs: string[] }>}
+ */
+export const instructionSets = {
+  native: { flags: ['-march=native'], needs: [] },
+  'avx512-bf16': { flags: ['-march=x86-64-v4'], needs: ['avx512f', 'avx512bw', 'avx512vl', 'avx512_bf16'] },
+  avx512: { flags: ['-march=x86-64-v4', '-DSHADOW_NO_BF16'], needs: ['avx512f', 'avx512bw', 'avx512vl'] },
+  avx2: { flags: ['-march=x86-64-v3', '-DSHADOW_NO_BF16'], needs: ['avx2', 'fma', 'f16c', 'bmi2'] },
+  portable: { flags: ['-DSHADOW_NO_BF16'], needs: [] },
+}
+
+/**
  * @param {object} options
  * @param {string} options.compiler g++ or clang++
  * @param {string[]} options.sources every `src/engine/native/*.cpp`
@@ -18,9 +31,18 @@ export const nodeApiVersion = 9
  * @param {string} options.mlxLibDir holds libmlx.so
  * @param {string} options.openblasLibDir holds libscipy_openblas.so
  * @param {string} options.output the `.node` file to write
+ * @param {string[]} options.instructions the flags of one of `instructionSets`
  * @returns {string[]} the command and its arguments
  */
-export function compileCommand({ compiler, sources, includeDirs, mlxLibDir, openblasLibDir, output }) {
+export function compileCommand({
+  compiler,
+  sources,
+  includeDirs,
+  mlxLibDir,
+  openblasLibDir,
+  output,
+  instructions,
+}) {
   return [
     compiler,
     '-std=c++20',
@@ -28,7 +50,7 @@ export function compileCommand({ compiler, sources, includeDirs, mlxLibDir, open
     '-fPIC',
     '-shared',
     '-pthread',
-    '-march=native',
+    ...instructions,
     '-fno-math-errno',
     '-fvisibility=hidden',
     '-Wno-psabi',

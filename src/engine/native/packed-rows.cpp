@@ -224,7 +224,11 @@ void direct_tile(const FrozenMatrix& w, int first, const float* x, float* y, lon
     read_scales(codes[c] + layout.scales, w.packing.scales, 2 * groups, scales + 2 * c * groups);
   }
   vec acc[R][C] = {};
+  const size_t ahead = C * layout.row;
+  size_t fetched = 0;
   for (int g = 0; g < groups; g++) {
+    // The next columns come from memory while these are multiplied: rows are too short for the processor to notice.
+    for (; fetched * groups < ahead * (g + 1); fetched += 64) __builtin_prefetch(codes[0] + ahead + fetched);
     for (int p = g * group; p < (g + 1) * group; p += 32) {
       for (int c = 0; c < C; c++) {
         const Group<BITS> elements(scales[2 * c * groups + g], scales[(2 * c + 1) * groups + g]);
@@ -248,9 +252,12 @@ template <int BITS, int R>
 void direct_rows(const FrozenMatrix& w, int first, int count, const float* x, float* y, bool accumulate) {
   int j = first;
   if constexpr (BITS == 16) {
+    for (; R == 1 && j + 8 <= first + count; j += 8) bf16_tile<R, 8>(w, j, x, y, w.rows, accumulate);
     for (; j + 4 <= first + count; j += 4) bf16_tile<R, 4>(w, j, x, y, w.rows, accumulate);
     for (; j < first + count; j++) bf16_tile<R, 1>(w, j, x, y, w.rows, accumulate);
   } else {
+    // One row alone has as many sums under way as columns: four would wait for each other.
+    for (; R == 1 && j + 8 <= first + count; j += 8) direct_tile<BITS, R, 8>(w, j, x, y, w.rows, accumulate);
     for (; j + 4 <= first + count; j += 4) direct_tile<BITS, R, 4>(w, j, x, y, w.rows, accumulate);
     for (; j < first + count; j++) direct_tile<BITS, R, 1>(w, j, x, y, w.rows, accumulate);
   }

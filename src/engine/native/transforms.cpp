@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "bf16-gemm.h"
 #include "binding.h"
 #include "blas.h"
 #include "mlx/compile.h"
@@ -81,6 +82,18 @@ void define_runtime(Napi::Object exports) {
   });
   define(exports, "blas", [](const Args& a) -> Napi::Value {
     return Napi::String::New(a.env(), std::string(scipy_openblas_get_config()) + " core " + scipy_openblas_get_corename());
+  });
+  define(exports, "instructions", [](const Args& a) -> Napi::Value {
+#if defined(__AVX512F__)
+    std::string name = "avx512";
+#elif defined(__AVX2__)
+    std::string name = "avx2";
+#elif defined(__aarch64__)
+    std::string name = "neon";
+#else
+    std::string name = "portable";
+#endif
+    return Napi::String::New(a.env(), has_bf16_products() ? name + "-bf16" : name);
   });
   define(exports, "memory", [](const Args& a) -> Napi::Value {
     auto out = Napi::Object::New(a.env());
