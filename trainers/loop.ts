@@ -6,11 +6,8 @@ import {
   AdamW,
   type Adapter,
   type CausalLM,
-  clipScale,
-  GradientAccumulator,
-  gradientProblem,
   type LayoutName,
-  lossAndGradients,
+  takeOptimizerStep,
   type TrainRow,
   type WeightSource,
 } from '../src/engine/index.ts'
@@ -57,7 +54,6 @@ export class TrainingLoop implements Disposable {
   #stoppedEarly = false
   readonly #parts: LoopParts
   readonly #order: BatchOrder
-  readonly #gradients: GradientAccumulator
   readonly #window = new MetricWindow()
   readonly #best: BestModel
   readonly #layout: LayoutName
@@ -67,7 +63,6 @@ export class TrainingLoop implements Disposable {
     this.#parts = parts
     this.totalSteps = totalSteps(config, examples.length)
     this.#order = new BatchOrder(groupsOf(examples, config), rowsPerStep(config), config.seed)
-    this.#gradients = new GradientAccumulator(model.runtime)
     this.#best = new BestModel(config)
     this.adapter = createAdapter(model, config)
     this.#optimizer = new AdamW(model.runtime, this.adapter.parameters, {
@@ -170,7 +165,6 @@ export class TrainingLoop implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#gradients.reset()
     this.#optimizer.dispose()
   }
 
@@ -178,28 +172,16 @@ export class TrainingLoop implements Disposable {
     const { model, config, examples, learningRate } = this.#parts
     const started = performance.now()
     const batch = this.#batchOf(this.step)
-    let tokens = 0
-    let row_tokens = 0
-    for (const [pass, rows] of this.#passes(batch).entries()) {
-      const result = lossAndGradients(model, this.adapter, rows, {
-        dropoutSeed: this.#dropoutSeed(pass),
-        layout: this.#layout,
-      })
-      // What was computed: a prefix that rows of the pass share counts once.
-      tokens += result.tokens
-      row_tokens += result.rowTokens
-      this.#gradients.add(result)
-    }
-    const loss = this.#gradients.meanLoss
-    const norm = this.#gradients.meanGradientNorm
-    if (!Number.isFinite(norm)) {
-      this.#gradients.reset()
-      throw gradientProblem(model, this.adapter, batch.flat(), { dropoutSeed: this.#dropoutSeed(0) })
-    }
     const lr = learningRateAt(config, learningRate, this.step, this.totalSteps)
-    const scale = clipScale(norm, config.max_grad_norm) / this.#gradients.weightSum
-    this.#optimizer.update(this.#gradients.gradients, lr, scale)
-    this.#gradients.reset()
+    const { loss, gradNorm, tokens, rowTokens } = takeOptimizerStep({
+      model,
+      adapter: this.adapter,
+      optimizer: this.#optimizer,
+      passes: this.#passes(batch),
+      learningRate: lr,
+      maxGradNorm: config.max_grad_norm,
+      lossOptions: (pass) => ({ dropoutSeed: this.#dropoutSeed(pass), layout: this.#layout }),
+    })
     this.step += 1
     const rows = batch.flat()
     return this.#window.add(
@@ -208,10 +190,10 @@ export class TrainingLoop implements Disposable {
         epoch: (this.step * rowsPerStep(config)) / examples.length,
         loss,
         lr,
-        grad_norm: norm,
+        grad_norm: gradNorm,
         target_tokens: rows.reduce((sum, row) => sum + row.targetWeights.filter((w) => w > 0).length, 0),
         tokens,
-        row_tokens,
+        row_tokens: rowTokens,
         seconds: (performance.now() - started) / 1000,
       },
       this.finished || this.step % config.logging_steps === 0,

@@ -76,7 +76,7 @@ export async function fit(
         max_tokens_per_pass,
       ).map((pass) => pass.flatMap((index) => batch[index] ?? []))
       const learningRate = learning_rate * (1 - step / totalSteps)
-      const taken = takeOptimizerStep({
+      const { loss, gradNorm } = takeOptimizerStep({
         model,
         adapter,
         optimizer,
@@ -85,7 +85,7 @@ export async function fit(
         maxGradNorm: max_grad_norm,
         lossOptions: (pass) => (adapter.dropout > 0 ? { dropoutSeed: seed + step * 1009 + pass } : {}),
       })
-      const report = { step: step + 1, totalSteps, learningRate, ...taken }
+      const report = { step: step + 1, totalSteps, learningRate, loss, gradNorm }
       steps.push(report)
       options.onStep?.(report)
       await new Promise((resolve) => setImmediate(resolve))

@@ -19,24 +19,39 @@ export interface OptimizerStep {
   readonly lossOptions?: (pass: number) => LossOptions
 }
 
+export interface StepSums {
+  /** Σ weight·nll / Σ weight, nats a token, before the step's update. */
+  readonly loss: number
+  /** The norm of its gradient, before clipping. */
+  readonly gradNorm: number
+  /** Tokens that were computed: in a tree, each shared one once. */
+  readonly tokens: number
+  /** Tokens of all rows, each row on its own. */
+  readonly rowTokens: number
+}
+
 /**
  * Takes one step in place.
- * @returns Σ weight·nll / Σ weight in nats a token, and the norm of its gradient before clipping
  * @throws ShadowError `training_diverged`, `invalid_request`
  */
-export function takeOptimizerStep(step: OptimizerStep): { loss: number; gradNorm: number } {
+export function takeOptimizerStep(step: OptimizerStep): StepSums {
   const { model, adapter, optimizer, passes, learningRate, maxGradNorm, lossOptions } = step
   const sums = new GradientAccumulator(model.runtime)
   try {
-    for (const [pass, rows] of passes.entries())
-      sums.add(lossAndGradients(model, adapter, rows, lossOptions?.(pass)))
+    let [tokens, rowTokens] = [0, 0]
+    for (const [pass, rows] of passes.entries()) {
+      const result = lossAndGradients(model, adapter, rows, lossOptions?.(pass))
+      tokens += result.tokens
+      rowTokens += result.rowTokens
+      sums.add(result)
+    }
     const [loss, gradNorm] = [sums.meanLoss, sums.meanGradientNorm]
     if (!Number.isFinite(gradNorm)) {
       sums.reset()
       throw gradientProblem(model, adapter, passes.flat(), lossOptions?.(0))
     }
     optimizer.update(sums.gradients, learningRate, clipScale(gradNorm, maxGradNorm) / sums.weightSum)
-    return { loss, gradNorm }
+    return { loss, gradNorm, tokens, rowTokens }
   } finally {
     sums.reset()
   }
