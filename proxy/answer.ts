@@ -8,6 +8,7 @@ import type { Dialect, SplitRequest } from '../src/dialects/index.ts'
 import { messageOf, ShadowError } from '../src/lib/error.ts'
 import type { ProxyContext } from './context.ts'
 import { type Headers, without } from './headers.ts'
+import { bodyAskingUsage } from './hidden-usage.ts'
 import { chooseUpstream, unknownUpstream } from './upstream-choice.ts'
 
 export interface Answer {
@@ -15,6 +16,8 @@ export interface Answer {
   /** The frontier's name, or the owned version. */
   readonly servedBy: string
   readonly fallback: Fallback | null
+  /** Whether the reply brings token counts that the agent didn't ask for. */
+  readonly hidesUsage: boolean
 }
 
 /** The owned version that was asked first, and why the frontier answered in its place. */
@@ -56,6 +59,7 @@ export async function answerOf(context: ProxyContext, question: Question): Promi
       reply: await askOwned(upstream, owned.version, question),
       servedBy: owned.version,
       fallback: null,
+      hidesUsage: false,
     }
   }
   if (context.owned === null) {
@@ -66,7 +70,7 @@ export async function answerOf(context: ProxyContext, question: Question): Promi
   }
   try {
     const reply = await withFirstByte(await askOwned(context.owned, owned.version, question))
-    return { reply, servedBy: owned.version, fallback: null }
+    return { reply, servedBy: owned.version, fallback: null, hidesUsage: false }
   } catch (error) {
     if (question.signal.aborted) throw error
     return fromFrontier(context, question, { version: owned.version, reason: messageOf(error) })
@@ -97,8 +101,16 @@ async function fromFrontier(
   if (upstream === null) throw unknownUpstream(name, question.task)
   const body = model === null ? question.body : withModel(question.body, split, model)
   if (fallback !== null) logger.warn(fallback, 'the frontier answers for the owned model')
-  const reply = await upstream.request({ method: 'POST', path: path + query, headers, body, signal })
-  return { reply, servedBy: upstream.name, fallback }
+  const asking = bodyAskingUsage(context.tasks, { ...question, body })
+  const reply = await upstream.request({
+    method: 'POST',
+    path: path + query,
+    // Counts can't be taken out of what is encoded.
+    headers: asking === null ? headers : without(headers, 'accept-encoding'),
+    body: asking ?? body,
+    signal,
+  })
+  return { reply, servedBy: upstream.name, fallback, hidesUsage: asking !== null }
 }
 
 function askOwned(upstream: Upstream, version: string, question: Question): Promise<UpstreamReply> {

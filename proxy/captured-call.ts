@@ -10,6 +10,7 @@ import { type Answer, answerOf, intendedAnswerer } from './answer.ts'
 import { Capture, type CapturedRequest, type Outcome } from './capture.ts'
 import type { ProxyContext } from './context.ts'
 import { endToEnd, type Headers, headerOf, pairsOf, without } from './headers.ts'
+import { UsageFilter } from './hidden-usage.ts'
 import { type Ending, ReplyTap } from './reply-tap.ts'
 import { ReplyWriter, sendError } from './reply-writer.ts'
 import { readBody } from './request-body.ts'
@@ -161,22 +162,23 @@ class CapturedCall {
     }
   }
 
-  private async relay({ reply }: Answer, res: ServerResponse, agent: AbortSignal): Promise<void> {
+  private async relay({ reply, hidesUsage }: Answer, res: ServerResponse, agent: AbortSignal): Promise<void> {
     const tap = new ReplyTap(this.request.dialect, reply.status, reply.headers)
     this.tap = tap
+    const filter = hidesUsage && tap.isPlainStream ? new UsageFilter() : null
     const writer = new ReplyWriter(res)
     writer.head(reply.status, [...endToEnd(reply.headers), ...this.ownHeaders()])
     try {
       for await (const chunk of reply.body) {
         this.firstByteMs ??= this.elapsed()
         if (tap.goesOnAfter(chunk)) {
-          await writer.write(chunk)
+          await writer.write(filter?.push(chunk) ?? chunk)
           tap.pushLater(chunk)
         } else {
           await tap.push(chunk)
           if (tap.isOver) await this.commit('terminated')
           if (this.isWithheld) break
-          await writer.write(chunk)
+          await writer.write(filter?.push(chunk) ?? chunk)
         }
         if (agent.aborted) break
       }
@@ -188,8 +190,12 @@ class CapturedCall {
       return
     }
     await this.commit(agent.aborted ? 'aborted' : 'ended')
-    if (this.isWithheld) writer.cut()
-    else writer.end()
+    if (this.isWithheld) {
+      writer.cut()
+      return
+    }
+    if (filter !== null) await writer.write(filter.rest())
+    writer.end()
   }
 
   /** Nobody answered. */

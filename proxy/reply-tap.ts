@@ -36,6 +36,11 @@ export class ReplyTap {
     this.expectedBytes = length === null ? null : Number(length)
   }
 
+  /** Whether it is a stream of events whose bytes aren't encoded. */
+  get isPlainStream(): boolean {
+    return this.watch !== null
+  }
+
   /**
    * Whether the reply goes on after this chunk, so that it may be passed on before it is looked at. Asked once
    * for each chunk, in order.

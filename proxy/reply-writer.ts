@@ -27,6 +27,8 @@ export class ReplyWriter {
 
   /** Resolves when more may be sent. */
   async write(chunk: Uint8Array): Promise<void> {
+    // An empty chunk would end the body where it is chunked.
+    if (chunk.length === 0) return
     this.bodySent = true
     if (this.res.destroyed || this.res.write(chunk)) return
     // A socket that closes while it is full never drains.

@@ -73,7 +73,8 @@ async function handle(context: ProxyContext, target: Target, req: IncomingMessag
   try {
     const method = req.method ?? 'GET'
     const dialect = dialectOf(method, target.path)
-    if (dialect !== undefined) await handleCapturedCall(context, dialect, target, req, res)
+    if (dialect !== undefined && isEncoded(req) && context.capturing === 'strict') throw encodedBody()
+    if (dialect !== undefined && !isEncoded(req)) await handleCapturedCall(context, dialect, target, req, res)
     else if (method === 'GET' && target.path === '/models') await handleModels(context, target, req, res)
     else await handlePassThrough(context, target, req, res)
   } catch (error) {
@@ -88,6 +89,18 @@ async function handle(context: ProxyContext, target: Target, req: IncomingMessag
     context.counts.inFlight--
     context.durations.add((performance.now() - start) / 1000)
   }
+}
+
+/** A body that only the upstream can read. */
+function isEncoded({ headers }: IncomingMessage): boolean {
+  const encoding = headers['content-encoding']?.trim().toLowerCase() ?? ''
+  return encoding !== '' && encoding !== 'identity'
+}
+
+function encodedBody(): ShadowError {
+  return new ShadowError('not_captured', 'Shadow can’t record a request whose body is encoded.', {
+    hint: 'Send it without content-encoding, or start `shadow serve` with --capture available.',
+  })
 }
 
 function asShadowError(error: unknown): ShadowError {

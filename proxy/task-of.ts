@@ -7,6 +7,8 @@ export interface TaskRules {
   rules(): readonly { task: string; recognise: Recognition }[]
   /** The name of the upstream that the task is set to; null where it is left to the request. */
   upstreamOf?(task: string): string | null
+  /** Whether the upstream is to be asked for the token counts of streams whose agent doesn't. */
+  asksUsage?(task: string): boolean
 }
 
 export interface TaskQuestion {

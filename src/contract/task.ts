@@ -79,6 +79,8 @@ export const taskConfig = z.strictObject({
   recognise: recognition.prefault({}),
   /** Name of the upstream that answers for the frontier; null leaves it to the request. */
   upstream: z.string().min(1).nullable().default(null),
+  /** Whether the upstream is asked for the token counts of streamed replies; an agent that didn't ask sees none. */
+  usage: z.boolean().default(false),
   rubric: z.string().min(1).default(defaultRubric),
   /** Null: every complete call is kept, and the report says so. */
   judge: judgeEndpoint.nullable().default(null),

@@ -1,7 +1,14 @@
 /** A streamed chat completion, put together into the object that the same request returns unstreamed. */
 import { createParser, type EventSourceParser } from 'eventsource-parser'
 import type { StreamAssembler } from './dialect.ts'
-import { emptyFields as empty, errorText, type Fields, isFields, parsedFields } from './json-fields.ts'
+import {
+  damagedEvent,
+  emptyFields as empty,
+  errorText,
+  type Fields,
+  isFields,
+  parsedFields,
+} from './json-fields.ts'
 
 interface Choice {
   readonly fields: Fields
@@ -64,7 +71,10 @@ export class ChatStreamAssembler implements StreamAssembler {
       return
     }
     const chunk = parsedFields(data)
-    if (chunk === null) return
+    if (chunk === null) {
+      if (data.trim() !== '') this.error ??= damagedEvent
+      return
+    }
     for (const [name, value] of Object.entries(chunk)) {
       if (name === 'error') this.error = errorText(value)
       else if (name === 'choices' && Array.isArray(value)) for (const choice of value) this.choice(choice)

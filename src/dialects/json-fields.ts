@@ -29,6 +29,9 @@ export function parsedFields(text: string): Fields | null {
   }
 }
 
+/** Why a stream is no reply that anyone should learn from, though it came to its end. */
+export const damagedEvent = 'An event of the stream is no JSON object.'
+
 /** A member with its name, so that its bytes say alone what they are. */
 export function wholeMember({ nameStart, value }: JsonMember): Slice {
   return { start: nameStart, end: value.end }

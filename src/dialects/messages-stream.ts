@@ -1,7 +1,7 @@
 /** A streamed message of Anthropic's, put together into the object that the same request returns unstreamed. */
 import { createParser, type EventSourceParser } from 'eventsource-parser'
 import type { StreamAssembler } from './dialect.ts'
-import { emptyFields, errorText, type Fields, isFields, parsedFields } from './json-fields.ts'
+import { damagedEvent, emptyFields, errorText, type Fields, isFields, parsedFields } from './json-fields.ts'
 
 interface Block {
   readonly fields: Fields
@@ -46,7 +46,10 @@ export class MessagesStreamAssembler implements StreamAssembler {
 
   private event(data: string): void {
     const event = parsedFields(data)
-    if (event === null) return
+    if (event === null) {
+      if (data.trim() !== '') this.error ??= damagedEvent
+      return
+    }
     const { type, index, message, delta, content_block: block, usage } = event
     if (type === 'message_start' && isFields(message)) this.head = message
     else if (type === 'content_block_start' && typeof index === 'number' && isFields(block)) {

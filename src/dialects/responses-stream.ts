@@ -5,7 +5,7 @@
 import { createParser, type EventSourceParser } from 'eventsource-parser'
 import { memberNamed, scanJsonObject, textOfBytes } from '../lib/json-slices.ts'
 import type { StreamAssembler } from './dialect.ts'
-import { errorText, type Fields, isFields, parsedFields, textIn } from './json-fields.ts'
+import { damagedEvent, errorText, type Fields, isFields, parsedFields, textIn } from './json-fields.ts'
 
 const terminalMarks = ['response.completed', 'response.incomplete', 'response.failed', 'response.cancelled']
 const terminalTypes = new Set<unknown>(terminalMarks)
@@ -41,7 +41,10 @@ export class ResponsesStreamAssembler implements StreamAssembler {
 
   private event(data: string): void {
     const event = parsedFields(data)
-    if (event === null) return
+    if (event === null) {
+      if (data.trim() !== '') this.error ??= damagedEvent
+      return
+    }
     const { type, response, item, output_index: place } = event
     if (isFields(response)) {
       this.head = response

@@ -5,6 +5,9 @@ import { startProxy } from '../support/proxy.ts'
 import { chatRequest, sendRaw } from '../support/raw-http.ts'
 import { type Answer, replyWith, streamOf } from '../support/stand-in-upstream.ts'
 
+/** For machines that do much else. */
+const patience = { timeout: 15_000 }
+
 const hi = { model: 'm', messages: [{ role: 'user' as const, content: 'hi' }] }
 const simple = JSON.stringify(hi)
 
@@ -75,9 +78,9 @@ test('an agent that leaves cancels the upstream at once, and what came is kept',
     if (text === 'abc') break
   }
   const left = performance.now()
-  await vi.waitFor(() => expect(closedAt).toBeGreaterThan(0))
+  await vi.waitFor(() => expect(closedAt).toBeGreaterThan(0), patience)
   expect(closedAt - left).toBeLessThan(500)
-  await vi.waitFor(async () => expect((await shadow.reader.stats()).calls).toBe(1))
+  await vi.waitFor(async () => expect((await shadow.reader.stats()).calls).toBe(1), patience)
   const [call] = await shadow.reader.callsOfTask('default')
   expect(call).toMatchObject({ status: 'aborted', error: null, replies: [{ message: { content: 'abc' } }] })
 })
@@ -86,10 +89,10 @@ test('an agent that leaves before anything came is recorded as aborted', async (
   await using shadow = await startProxy({ answer: () => {} })
   const leaving = new AbortController()
   const request = shadow.client().chat.completions.create(hi, { signal: leaving.signal })
-  await vi.waitFor(() => expect(shadow.standIn.seen).toHaveLength(1))
+  await vi.waitFor(() => expect(shadow.standIn.seen).toHaveLength(1), patience)
   leaving.abort()
   await expect(request).rejects.toThrow()
-  await vi.waitFor(async () => expect((await shadow.reader.stats()).calls).toBe(1))
+  await vi.waitFor(async () => expect((await shadow.reader.stats()).calls).toBe(1), patience)
   expect((await shadow.reader.listCalls())[0]).toMatchObject({ status: 'aborted', httpStatus: null })
 })
 
@@ -130,7 +133,7 @@ test('the terminal event is held until the call is committed, and nothing before
   const reading = (async () => {
     for await (const chunk of reply.body ?? []) text += Buffer.from(chunk).toString()
   })()
-  await vi.waitFor(() => expect(text).toContain('"stop"'))
+  await vi.waitFor(() => expect(text).toContain('"stop"'), patience)
   await wait(100)
   expect(text).not.toContain('[DONE]')
   release()

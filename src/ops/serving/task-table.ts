@@ -8,6 +8,7 @@ export class TaskTable {
   readonly #pipeline: PipelineStore
   #rules: readonly { task: string; recognise: Recognition }[] = []
   #upstreams: ReadonlyMap<string, string> = new Map()
+  #usage: ReadonlySet<string> = new Set()
   #timer: NodeJS.Timeout | null = null
 
   constructor(pipeline: PipelineStore) {
@@ -22,6 +23,11 @@ export class TaskTable {
   /** Name of the upstream that the task asks for; null leaves it to the request. */
   upstreamOf(task: string): string | null {
     return this.#upstreams.get(task) ?? null
+  }
+
+  /** Whether streams of the task are to bring their token counts. */
+  asksUsage(task: string): boolean {
+    return this.#usage.has(task)
   }
 
   async start(): Promise<void> {
@@ -40,6 +46,7 @@ export class TaskTable {
       .filter(({ config }) => config.recognise.models.length > 0 || config.recognise.systemPrefix !== null)
       .toSorted((a, b) => a.createdAt - b.createdAt)
       .map(({ name, config }) => ({ task: name, recognise: config.recognise }))
+    this.#usage = new Set(tasks.flatMap(({ name, config }) => (config.usage ? [name] : [])))
     this.#upstreams = new Map(
       tasks.flatMap(({ name, config }) => (config.upstream === null ? [] : [[name, config.upstream]])),
     )
