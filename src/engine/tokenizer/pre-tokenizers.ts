@@ -137,14 +137,16 @@ const splitAt = (source: string): object => ({
   invert: false,
 })
 
-const gpt2Steps = [
-  splitAt(gpt2Words.source),
-  { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
-]
+const bytes = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false }
+const gpt2Steps = [splitAt(gpt2Words.source), bytes]
+
+/** Words with the one character before them, digits one by one, line breaks apart: Qwen 2 and 3. */
+const qwen2Words = String.raw`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 
 /** Name in `tokenizer.ggml.pre` → the steps of a `Sequence` in tokenizer.json. */
 export const ggufPreTokenizers: ReadonlyMap<string, readonly object[]> = new Map([
   ['gpt-2', gpt2Steps],
+  ['qwen2', [splitAt(qwen2Words), bytes]],
   // Digits one by one first: the blanks before a digit are then a run of their own.
   ['smollm', [splitAt(String.raw`\p{N}`), ...gpt2Steps]],
 ])
