@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { appendFile, copyFile, cp, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import SqliteDatabase from 'better-sqlite3'
@@ -31,14 +32,15 @@ async function filledHome() {
   return { ...folder, calls, [Symbol.asyncDispose]: folder[Symbol.asyncDispose] }
 }
 
-/** Everything that the tables hold, or what reading them throws. */
+/** A hash of everything that the tables hold. */
 function contentOf(path: string): string {
   const sqlite = new SqliteDatabase(path, { readonly: true })
   try {
     const tables = ['parts', 'nodes', 'raw_nodes', 'envelopes', 'scopes', 'sessions', 'calls', 'call_replies']
-    return JSON.stringify(
+    const content = JSON.stringify(
       [...tables, 'reply_bodies'].map((table) => sqlite.prepare(`SELECT * FROM ${table}`).all()),
     )
+    return createHash('sha256').update(content).digest('hex')
   } finally {
     sqlite.close()
   }
@@ -156,6 +158,8 @@ test('a store of every earlier version is brought forward, and loses nothing', a
     const earlier = Object.fromEntries(Object.entries(captureMigrations).slice(0, version))
     const old = await openDatabase(path, earlier, { pageSizeBytes: 8192 })
     copyRows(old.sqlite, newest)
+    // The newest checksums bind a column that older files lack; theirs didn't.
+    if (version >= 3 && version < 6) old.sqlite.exec('UPDATE calls SET checksum = NULL')
     await old.close()
     const reader = await openCaptureReader(left.home, dialects)
     expect((await reader.stats()).calls).toBe(24)

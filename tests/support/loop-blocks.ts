@@ -1,7 +1,10 @@
 /** How long the event loop of this thread was held, piece by piece. */
 
 export interface LoopBlocks {
-  /** Longest piece between two turns, in milliseconds of this thread's own processor time: what others use is not in it. */
+  /**
+   * Longest piece between two turns, in milliseconds of this thread's own processor time: what others use is not in it. Some
+   * kernels count it in ticks of 4 ms.
+   */
   cpuMs: number
   /** The same on the clock, which a busy machine stretches. */
   wallMs: number

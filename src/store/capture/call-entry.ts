@@ -7,7 +7,7 @@ import { z } from 'zod'
 import { callStatus, callTimings, redactedCounts, usage } from '../../contract/index.ts'
 import { hashBytes, type KeyedHash } from '../../lib/hash.ts'
 import type { Slice } from '../../lib/json-slices.ts'
-import { canonicalHash, hashAt, rawHash } from './prompt.ts'
+import { canonicalHash, hashAt, rawHash, saidHash } from './prompt.ts'
 import type { CallRecord } from './record.ts'
 
 /** Bytes from which a field's value is stored apart, so that requests that differ elsewhere share it. */
@@ -50,6 +50,8 @@ const facts = z.object({
   tools: slice.nullable(),
   large: z.array(slice),
   replies: z.array(z.object({ index: z.number(), slice, finishReason: z.string().nullable() })).nullable(),
+  /** Names of what the replies say, hex; see `SessionTails`. */
+  said: z.array(z.string()).optional(),
   requestBytes: z.number(),
 })
 type Facts = z.infer<typeof facts>
@@ -70,6 +72,8 @@ const hashesPerReply = 2
 export interface ReplyNodes {
   readonly raw: Buffer
   readonly node: Buffer
+  /** Names what it says, wherever it stands. */
+  readonly said: Buffer
 }
 
 /** The entry in pieces, to be written one after the other. */
@@ -79,6 +83,15 @@ export function encodeEntry(
 ): { pieces: Uint8Array[]; replies: ReplyNodes[] } {
   const { placement, prompt, request, reply, ...known } = call
   const { messages, dialect } = prompt
+  const depth = messages.length
+  const replies: ReplyNodes[] = []
+  const replyHashes: Buffer[] = []
+  for (const { message } of reply?.choices ?? []) {
+    const node = canonicalHash(hash, hashAt(prompt.canonicalPath, depth), message)
+    const raw = rawHash(hash, hashAt(prompt.rawPath, depth), message.bytes)
+    replies.push({ raw, node, said: saidHash(hash, message.canonicalText) })
+    replyHashes.push(raw, node)
+  }
   const text: Facts = {
     ...known,
     dialect,
@@ -101,16 +114,8 @@ export function encodeEntry(
     replies:
       reply?.choices.map(({ index, slice, finishReason }) => ({ index, slice: pair(slice), finishReason })) ??
       null,
+    said: replies.map(({ said }) => said.toString('hex')),
     requestBytes: request.body.length,
-  }
-  const depth = messages.length
-  const replies: ReplyNodes[] = []
-  const replyHashes: Buffer[] = []
-  for (const { message } of reply?.choices ?? []) {
-    const node = canonicalHash(hash, hashAt(prompt.canonicalPath, depth), message)
-    const raw = rawHash(hash, hashAt(prompt.rawPath, depth), message.bytes)
-    replies.push({ raw, node })
-    replyHashes.push(raw, node)
   }
   const json = Buffer.from(JSON.stringify(text))
   const length = Buffer.alloc(4)

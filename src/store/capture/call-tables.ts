@@ -1,6 +1,7 @@
 /** Brings one call into the tables, storing of its conversation only what isn't there yet. */
 import type { KeyedHash } from '../../lib/hash.ts'
 import type { CallEntry } from './call-entry.ts'
+import { withoutBlobs } from './blobs.ts'
 import { cutOut, type Filling, listOf, rowsOf, writeHoles } from './layout.ts'
 import { envelopeHash, hashAt, partHash } from './prompt.ts'
 import {
@@ -74,8 +75,8 @@ export class CallTables {
     const checksum = callChecksum(this.hash, row, replies, body)
     const seq = madeBy(this.sql.insertCall.run({ ...row, checksum }))
     if (body !== null) this.sql.insertReplyBody.run(seq, body.literal, body.holes)
-    for (const { place, choice, raw_node, node, finish_reason } of replies) {
-      this.sql.insertReply.run(seq, place, choice, raw_node, node, finish_reason, scope, session)
+    for (const { place, choice, raw_node, node, finish_reason, said } of replies) {
+      this.sql.insertReply.run(seq, place, choice, raw_node, node, finish_reason, scope, session, said)
     }
   }
 
@@ -106,7 +107,15 @@ export class CallTables {
   private replyRows(call: CallEntry, prompt: Node): ReplyColumns[] {
     return (call.replies ?? []).map(({ index, finishReason, slice }, place) => {
       const node = this.replyNode(call, prompt, place, call.reply.subarray(...slice))
-      return { place, choice: index, raw_node: node.raw, node: node.canonical, finish_reason: finishReason }
+      const name = call.said?.[place]
+      return {
+        place,
+        choice: index,
+        raw_node: node.raw,
+        node: node.canonical,
+        finish_reason: finishReason,
+        said: name === undefined ? null : Buffer.from(name, 'hex'),
+      }
     })
   }
 
@@ -129,7 +138,17 @@ export class CallTables {
   }
 
   private part(bytes: Uint8Array, hash: Buffer = partHash(this.hash, bytes)): number {
-    return this.sql.part.get(hash)?.id ?? madeBy(this.sql.insertPart.run(hash, bytes))
+    const known = this.sql.part.get(hash)?.id
+    if (known !== undefined) return known
+    const { literal, holes, blobs } = withoutBlobs(this.hash, bytes)
+    if (blobs.length === 0) return madeBy(this.sql.insertPart.run(hash, bytes, null))
+    const ids = blobs.map(
+      (blob) =>
+        this.sql.part.get(blob.hash)?.id ?? madeBy(this.sql.insertPart.run(blob.hash, blob.bytes, null)),
+    )
+    const part = madeBy(this.sql.insertPart.run(hash, literal, holes))
+    for (const id of ids) this.sql.linkBlob.run(part, id)
+    return part
   }
 
   private insertEnvelope({ request, messages, tools, large, goesOn = false }: CallEntry): number {

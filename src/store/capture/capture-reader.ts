@@ -15,6 +15,7 @@ import {
 } from '../../contract/index.ts'
 import { ShadowError } from '../../lib/error.ts'
 import { type OpenedDatabase, openDatabase } from '../database.ts'
+import { PartReader } from './blobs.ts'
 import { capturePath } from './home.ts'
 import { fillIn, joinList, readHoles } from './layout.ts'
 import { type MessageReader, MessageTree } from './message-tree.ts'
@@ -270,8 +271,9 @@ export class CaptureReader {
       .executeTakeFirst()
     if (row === undefined) throw unknownCall(id)
     const { tools, messages } = this.tree().bytes(row.raw_node)
-    const partOf = this.opened.sqlite.prepare<[Buffer], { bytes: Buffer }>(
-      'SELECT bytes FROM parts WHERE hash = ?',
+    const parts = new PartReader(this.opened.sqlite)
+    const partOf = this.opened.sqlite.prepare<[Buffer], { bytes: Buffer; holes: string | null }>(
+      'SELECT bytes, holes FROM parts WHERE hash = ?',
     )
     const holes = readHoles(row.holes)
     const sent = holes.reduce((sum, hole) => sum + (hole.kind === 'messages' ? (hole.count ?? 0) : 0), 0)
@@ -283,7 +285,8 @@ export class CaptureReader {
         return joinList(all ? messages : own.slice(from, from + count), between)
       }
       if (hole.kind === 'tools') return tools ?? Buffer.alloc(0)
-      if (hole.kind === 'part') return partOf.get(Buffer.from(hole.hash, 'hex'))?.bytes ?? Buffer.alloc(0)
+      const part = hole.kind === 'part' ? partOf.get(Buffer.from(hole.hash, 'hex')) : undefined
+      if (part !== undefined) return parts.whole(part)
       return Buffer.alloc(0)
     })
   }
@@ -310,10 +313,11 @@ export class CaptureReader {
       .selectFrom('call_replies')
       .innerJoin('raw_nodes', 'raw_nodes.id', 'call_replies.raw_node')
       .innerJoin('parts', 'parts.id', 'raw_nodes.part')
-      .select(['call_replies.place', 'parts.bytes'])
+      .select(['call_replies.place', 'parts.bytes', 'parts.holes'])
       .where('call_replies.call', '=', call.seq)
       .execute()
-    const bytesAt = new Map(messages.map(({ place, bytes }) => [place, bytes]))
+    const parts = new PartReader(this.opened.sqlite)
+    const bytesAt = new Map(messages.map(({ place, ...part }) => [place, parts.whole(part)]))
     return fillIn({ literal: body.literal, holes: readHoles(body.holes) }, (hole) =>
       hole.kind === 'reply' ? (bytesAt.get(hole.place) ?? Buffer.alloc(0)) : Buffer.alloc(0),
     )

@@ -16,7 +16,7 @@ import { IngestThread } from './ingest-thread.ts'
 import { Journal, segmentsOf } from './journal.ts'
 import type { MessageReader } from './message-tree.ts'
 import { type BaseQuestion, Placing, type PlacingQuestion } from './placing.ts'
-import { type Prompt, type PromptContent, PromptHasher } from './prompt.ts'
+import { type Prompt, type PromptContent, PromptHasher, saidHash } from './prompt.ts'
 import { RecentCalls } from './recent-calls.ts'
 import { RecentPrompts } from './recent-prompts.ts'
 import type { BaseReply, CallRecord, Placement } from './record.ts'
@@ -24,6 +24,7 @@ import { captureMigrations } from './migrations.ts'
 import type { CaptureSchema } from './schema.ts'
 import { SessionTails } from './session-tails.ts'
 import { prepareStatements } from './statements.ts'
+import { storedTail } from './stored-tail.ts'
 
 /** Larger pages than SQLite's own, since rows hold whole messages. */
 const pageSizeBytes = 8192
@@ -105,7 +106,10 @@ export class CaptureStore {
     // Calls that a process that died has left in the journal are as yet in no table.
     const hasLeftovers = segmentsOf(journalFolder(home)).length > 1
     this.prompts = new RecentPrompts(hasLeftovers ? Date.now() : (statements.lastCallAt.get()?.at ?? null))
-    this.tails = new SessionTails((text) => hash.of('said', text).toString('latin1'))
+    this.tails = new SessionTails(
+      (text) => saidHash(hash, text).toString('latin1'),
+      (session) => storedTail(opened.sqlite, statements, readers, session),
+    )
     this.placing = new Placing(statements, hash, this.recent, this.prompts, this.tails)
     this.ingest = new IngestThread(home, synchronous, {
       checkpointing: () => this.releaseSnapshot(),

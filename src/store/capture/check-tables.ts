@@ -4,6 +4,7 @@ import type { StoreCheck } from '../../contract/index.ts'
 import { messageOf } from '../../lib/error.ts'
 import type { KeyedHash } from '../../lib/hash.ts'
 import { checkOf, type Findings } from '../check-file.ts'
+import { PartReader } from './blobs.ts'
 import { readHoles } from './layout.ts'
 import { envelopeHash, partHash, rawHash, rawRoot } from './prompt.ts'
 import { sessionChecksum, StoredChecksums } from './record-checksum.ts'
@@ -27,12 +28,13 @@ export function checkTables(
 }
 
 function checkParts(sqlite: SqliteDatabase.Database, hash: KeyedHash, findings: Findings): void {
-  const parts = sqlite.prepare<[], { id: number; hash: Buffer; bytes: Buffer }>(
-    'SELECT id, hash, bytes FROM parts',
+  const reader = new PartReader(sqlite)
+  const parts = sqlite.prepare<[], { id: number; hash: Buffer; bytes: Buffer; holes: string | null }>(
+    'SELECT id, hash, bytes, holes FROM parts',
   )
   for (const part of parts.iterate()) {
     findings.checked++
-    if (!partHash(hash, part.bytes).equals(part.hash)) {
+    if (!isWhole(() => partHash(hash, reader.whole(part)).equals(part.hash))) {
       findings.add(`Part ${part.id} (${part.bytes.length} bytes) is not what was stored.`)
     }
   }
@@ -46,24 +48,29 @@ function checkRawNodes(
 ): void {
   const nodes = sqlite.prepare<
     [],
-    { id: number; hash: Buffer; above: Buffer | null; parent: number | null; bytes: Buffer | null }
+    {
+      id: number
+      hash: Buffer
+      above: Buffer | null
+      parent: number | null
+      bytes: Buffer | null
+      holes: string | null
+    }
   >(
-    `SELECT raw_nodes.id, raw_nodes.hash, raw_nodes.parent, above.hash AS above, bytes FROM raw_nodes
+    `SELECT raw_nodes.id, raw_nodes.hash, raw_nodes.parent, above.hash AS above, bytes, holes FROM raw_nodes
      LEFT JOIN raw_nodes above ON above.id = raw_nodes.parent LEFT JOIN parts ON parts.id = raw_nodes.part`,
   )
+  const parts = new PartReader(sqlite)
   let unknown = 0
-  for (const node of nodes.iterate()) {
+  for (const { bytes: literal, holes, ...node } of nodes.iterate()) {
     findings.checked++
+    const bytes = literal === null ? null : wholeOr(literal, () => parts.whole({ bytes: literal, holes }))
     if (node.parent === null) {
-      const isKnown = dialects.some((name) => rawRoot(hash, name, node.bytes).equals(node.hash))
+      const isKnown = dialects.some((name) => rawRoot(hash, name, bytes).equals(node.hash))
       // A reply that nobody recorded stands at the root of what goes on from it, and says nothing itself.
-      if (!isKnown && node.bytes === null) unknown++
+      if (!isKnown && bytes === null) unknown++
       else if (!isKnown) findings.add(`The tools at root ${node.id} are not those that were stored.`)
-    } else if (
-      node.above === null ||
-      node.bytes === null ||
-      !rawHash(hash, node.above, node.bytes).equals(node.hash)
-    ) {
+    } else if (node.above === null || bytes === null || !rawHash(hash, node.above, bytes).equals(node.hash)) {
       findings.add(`Message ${node.id} is not the one that was stored under message ${node.parent}.`)
     }
   }
@@ -146,7 +153,29 @@ function checkCalls(sqlite: SqliteDatabase.Database, hash: KeyedHash, findings: 
       findings.add(`The record of call ${id} can't be read: ${messageOf(error)}.`)
     }
   }
+  const astray = sqlite.prepare<[], { id: string }>(
+    `SELECT calls.id FROM call_replies JOIN calls ON calls.seq = call_replies.call
+     WHERE call_replies.scope <> calls.scope OR call_replies.session <> calls.session`,
+  )
+  for (const { id } of astray.iterate()) findings.add(`A reply of call ${id} lies in another session.`)
   findings.note = noteOf(older)
+}
+
+/** What can't even be read is not what was stored. */
+function isWhole(look: () => boolean): boolean {
+  try {
+    return look()
+  } catch {
+    return false
+  }
+}
+
+function wholeOr(literal: Buffer, read: () => Buffer): Buffer {
+  try {
+    return read()
+  } catch {
+    return literal
+  }
 }
 
 function noteOf(older: number): string | null {

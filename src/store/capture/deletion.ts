@@ -4,6 +4,7 @@ import { z } from 'zod'
 import type { DeletionPlan, RetentionRules } from '../../contract/index.ts'
 import type { KeyedHash } from '../../lib/hash.ts'
 import { emptyLog } from '../database.ts'
+import { PartReader } from './blobs.ts'
 import { expiredCalls } from './expired.ts'
 import { GarbageCollector, noSuspects, reverseIndexes, type Suspects } from './garbage.ts'
 import { readHoles } from './layout.ts'
@@ -97,8 +98,14 @@ export class Deletion {
   }
 
   private chooseEnvelopes(user: string): void {
-    const part = this.sqlite.prepare<[Buffer], { bytes: Buffer }>('SELECT bytes FROM parts WHERE hash = ?')
-    const bytesOf = (hash: string) => part.get(Buffer.from(hash, 'hex'))?.bytes ?? Buffer.from('null')
+    const parts = new PartReader(this.sqlite)
+    const part = this.sqlite.prepare<[Buffer], { bytes: Buffer; holes: string | null }>(
+      'SELECT bytes, holes FROM parts WHERE hash = ?',
+    )
+    const bytesOf = (hash: string) => {
+      const found = part.get(Buffer.from(hash, 'hex'))
+      return found === undefined ? Buffer.from('null') : parts.whole(found)
+    }
     const found: number[] = []
     const envelopes = this.sqlite.prepare<[], { id: number; literal: Buffer; holes: string }>(
       'SELECT id, literal, holes FROM envelopes',

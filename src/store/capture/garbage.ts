@@ -21,6 +21,7 @@ export const reverseIndexes: Readonly<Record<string, string>> = {
   gc_reply_raw: 'call_replies (raw_node)',
   gc_reply_node: 'call_replies (node)',
   gc_envelope_part: 'envelope_parts (part)',
+  gc_part_blob: 'part_blobs (blob)',
 }
 
 /** Rows that may have become garbage. */
@@ -54,6 +55,8 @@ export class GarbageCollector {
   private readonly isUsed: Readonly<Record<keyof Suspects, UsedBy>>
   private readonly remove: Readonly<Record<keyof Suspects, SqliteDatabase.Statement<[number]>>>
   private readonly removeLinks: SqliteDatabase.Statement<[number]>
+  private readonly blobsOfPart: Lookup<{ blob: number }>
+  private readonly removeBlobLinks: SqliteDatabase.Statement<[number]>
 
   constructor(sqlite: SqliteDatabase.Database) {
     const usedBy = (...places: string[]): UsedBy =>
@@ -74,7 +77,7 @@ export class GarbageCollector {
         'calls WHERE parent_node',
         'call_replies WHERE node',
       ),
-      parts: usedBy('raw_nodes WHERE part', 'envelope_parts WHERE part'),
+      parts: usedBy('raw_nodes WHERE part', 'envelope_parts WHERE part', 'part_blobs WHERE blob'),
       envelopes: usedBy('calls WHERE envelope'),
       sessions: usedBy('calls WHERE session'),
       scopes: usedBy('calls WHERE scope', 'sessions WHERE scope'),
@@ -87,6 +90,8 @@ export class GarbageCollector {
       sessions: removal('sessions', 'seq'),
       scopes: removal('scopes'),
     }
+    this.blobsOfPart = sqlite.prepare('SELECT blob FROM part_blobs WHERE part = ?')
+    this.removeBlobLinks = sqlite.prepare('DELETE FROM part_blobs WHERE part = ?')
     this.removeLinks = sqlite.prepare('DELETE FROM envelope_parts WHERE envelope = ?')
   }
 
@@ -100,7 +105,14 @@ export class GarbageCollector {
       this.removeLinks.run(id)
       this.remove.envelopes.run(id)
     }
-    for (const kind of ['parts', 'sessions', 'scopes'] as const) {
+    for (const id of suspects.parts) {
+      if (this.used('parts', id)) continue
+      // A set goes on to what is added to it on the way.
+      for (const { blob } of this.blobsOfPart.all(id)) suspects.parts.add(blob)
+      this.removeBlobLinks.run(id)
+      this.remove.parts.run(id)
+    }
+    for (const kind of ['sessions', 'scopes'] as const) {
       for (const id of suspects[kind]) if (!this.used(kind, id)) this.remove[kind].run(id)
     }
   }

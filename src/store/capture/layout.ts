@@ -21,6 +21,8 @@ const hole = z.discriminatedUnion('kind', [
   }),
   z.object({ ...position, kind: z.literal('tools') }),
   z.object({ ...position, kind: z.literal('part'), hash: z.string() }),
+  /** Bytes that stand here as base64. */
+  z.object({ ...position, kind: z.literal('blob'), hash: z.string() }),
   /** A reply's message, by its place among the choices. */
   z.object({ ...position, kind: z.literal('reply'), place: z.number().int().nonnegative() }),
 ])
@@ -31,6 +33,7 @@ export type Filling =
   | { kind: 'messages'; between: string | string[]; from?: number; count?: number }
   | { kind: 'tools' }
   | { kind: 'part'; hash: string }
+  | { kind: 'blob'; hash: string }
   | { kind: 'reply'; place: number }
 
 export interface Layout {

@@ -2,6 +2,7 @@
 import type SqliteDatabase from 'better-sqlite3'
 import type { ChatMessage, ToolDefinition } from '../../contract/index.ts'
 import { ShadowError } from '../../lib/error.ts'
+import { PartReader } from './blobs.ts'
 import type { Step } from './session-tree.ts'
 
 /** What the store needs to know of a dialect to give messages their meaning back. */
@@ -32,11 +33,16 @@ export class MessageTree {
   private readonly tools = new Map<number, ToolDefinition[]>()
 
   constructor(sqlite: SqliteDatabase.Database, readers: readonly MessageReader[]) {
-    const statement = sqlite.prepare<[number], RawNode>(
-      `SELECT raw_nodes.parent, bytes, nodes.hash AS canonical FROM raw_nodes JOIN nodes ON nodes.id = raw_nodes.node
+    const statement = sqlite.prepare<[number], RawNode & { holes: string | null }>(
+      `SELECT raw_nodes.parent, bytes, holes, nodes.hash AS canonical FROM raw_nodes JOIN nodes ON nodes.id = raw_nodes.node
        LEFT JOIN parts ON parts.id = raw_nodes.part WHERE raw_nodes.id = ?`,
     )
-    this.select = (id) => statement.get(id)
+    const parts = new PartReader(sqlite)
+    this.select = (id) => {
+      const row = statement.get(id)
+      if (row === undefined || row.bytes === null || row.holes === null) return row
+      return { ...row, bytes: parts.whole({ bytes: row.bytes, holes: row.holes }) }
+    }
     this.readers = readers
   }
 

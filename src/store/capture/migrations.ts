@@ -91,10 +91,33 @@ const redacted: Migration = {
   },
 }
 
+/** By what a rewritten history is recognised, also when the server has been started anew. */
+const said: Migration = {
+  async up(db: Kysely<unknown>) {
+    await sql.raw('ALTER TABLE call_replies ADD COLUMN said BLOB').execute(db)
+  },
+}
+
+/** Pictures and the like, each stored once, whatever message they stand in. */
+const blobs: Migration = {
+  async up(db: Kysely<unknown>) {
+    for (const statement of [
+      'ALTER TABLE parts ADD COLUMN holes TEXT',
+      `CREATE TABLE part_blobs (
+        part INTEGER NOT NULL REFERENCES parts, blob INTEGER NOT NULL REFERENCES parts,
+        PRIMARY KEY (part, blob)) STRICT, WITHOUT ROWID`,
+    ]) {
+      await sql.raw(statement).execute(db)
+    }
+  },
+}
+
 export const captureMigrations: Record<string, Migration> = {
   '0001_first': first,
   '0002_identity': identity,
   '0003_checksums': checksums,
   '0004_envelope_parts': envelopeParts,
   '0005_redacted': redacted,
+  '0006_said': said,
+  '0007_blobs': blobs,
 }

@@ -35,6 +35,9 @@ export interface Prompt {
   readonly lastReplyDepth: number | null
 }
 
+/** Bytes of the name of what is said: it is only looked for within a session. */
+const saidBytes = 16
+
 /** How many lists of tools are remembered. */
 const rememberedRoots = 256
 
@@ -95,6 +98,11 @@ export function envelopeHash(hash: KeyedHash, literal: Uint8Array, holes: string
 
 export function rawHash(hash: KeyedHash, parent: Uint8Array, bytes: Uint8Array): Buffer {
   return hash.of('raw', parent, bytes)
+}
+
+/** Names what a message says, wherever in a conversation it stands. */
+export function saidHash(hash: KeyedHash, canonicalText: string): Buffer {
+  return hash.of('said', canonicalText).subarray(0, saidBytes)
 }
 
 export function canonicalHash(

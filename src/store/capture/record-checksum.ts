@@ -52,6 +52,7 @@ export interface ReplyColumns {
   readonly raw_node: number
   readonly node: number
   readonly finish_reason: string | null
+  readonly said: Buffer | null
 }
 
 export interface BodyColumns {
@@ -67,7 +68,10 @@ export function callChecksum(
 ): Buffer {
   const facts = JSON.stringify([
     boundValues(call),
-    replies.map((reply) => [reply.place, reply.choice, reply.raw_node, reply.node, reply.finish_reason]),
+    replies.map(({ place, choice, raw_node, node, finish_reason, said }) => {
+      const reply = [place, choice, raw_node, node, finish_reason]
+      return said === null ? reply : reply.concat(said.toString('hex'))
+    }),
     body?.holes ?? null,
   ])
   const length = String(Buffer.byteLength(facts))
@@ -101,7 +105,8 @@ export class StoredChecksums {
       `SELECT ${callColumns.join(', ')} FROM calls WHERE seq = ?`,
     )
     this.replies = sqlite.prepare<[number], ReplyColumns>(
-      'SELECT place, choice, raw_node, node, finish_reason FROM call_replies WHERE call = ? ORDER BY place',
+      `SELECT place, choice, raw_node, node, finish_reason, said FROM call_replies WHERE call = ?
+       ORDER BY place`,
     )
     this.body = sqlite.prepare<[number], BodyColumns>(
       'SELECT literal, holes FROM reply_bodies WHERE call = ?',

@@ -7,7 +7,15 @@ import type { Generated } from 'kysely'
 import type { CallStatus } from '../../contract/index.ts'
 
 export interface CaptureSchema {
-  parts: { id: Generated<number>; hash: Buffer; bytes: Buffer }
+  parts: {
+    id: Generated<number>
+    /** Of all of its bytes. */
+    hash: Buffer
+    /** Without its blobs, where `holes` says that it has some. */
+    bytes: Buffer
+    holes: string | null
+  }
+  part_blobs: { part: number; blob: number }
   nodes: { id: Generated<number>; hash: Buffer; parent: number | null; depth: number }
   raw_nodes: {
     id: Generated<number>
@@ -81,6 +89,8 @@ export interface CaptureSchema {
     finish_reason: string | null
     scope: number
     session: number
+    /** Names what it says, wherever it stands; null in rows that are older than that. */
+    said: Buffer | null
   }
   /** What is left of a reply when its messages are taken out; the whole body where it holds none. */
   reply_bodies: { call: number; literal: Buffer; holes: string }

@@ -9,7 +9,7 @@ import type { CallRecord } from './record.ts'
 const sessionsAtMost = 5000
 
 /** Calls remembered of each. */
-const callsAtMost = 64
+export const callsAtMost = 64
 
 /** Characters from which a reply that stands inside a user's message is no coincidence. */
 const summaryChars = 64
@@ -17,15 +17,25 @@ const summaryChars = 64
 /** Characters beyond which a reply is not kept to be looked for. */
 const summaryCharsAtMost = 65_536
 
-interface Said {
+export interface Said {
   readonly call: string
   readonly agent: string | null
-  /** Canonical texts of the replies: what they say, wherever they stand. */
+  /** Names of what the replies say, wherever they stand. */
   readonly texts: readonly string[]
 }
 
+/** What the tables know of how a session went on. */
+export interface StoredTail {
+  /** The oldest first. */
+  readonly said: readonly Said[]
+  /** The text of the last reply; null where it has none. */
+  readonly lastText: string | null
+}
+
 interface Tail {
-  readonly said: Said[]
+  said: Said[]
+  /** Whether the tables were asked for what this process hasn't seen. */
+  isWhole: boolean
   /** The content of the last reply as canonical JSON has it, without its quotes. */
   lastContent: string | null
 }
@@ -33,24 +43,42 @@ interface Tail {
 export class SessionTails {
   /** Keyed texts, so that a long reply costs no more than a short one. */
   private readonly nameOf: (text: string) => string
+  private readonly stored: (session: string) => StoredTail
   private readonly tails = new Map<string, Tail>()
 
-  constructor(nameOf: (text: string) => string) {
+  /** @param stored asked once for each session that goes on */
+  constructor(nameOf: (text: string) => string, stored: (session: string) => StoredTail) {
     this.nameOf = nameOf
+    this.stored = stored
   }
 
   add({ id, placement, reply }: CallRecord): void {
     const messages = reply?.choices.map(({ message }) => message) ?? []
     if (messages.length === 0) return
-    const tail = this.tails.get(placement.session) ?? { said: [], lastContent: null }
-    this.tails.delete(placement.session)
-    this.tails.set(placement.session, tail)
+    const tail = this.tail(placement.session)
     const texts = messages.map(({ canonicalText }) => this.nameOf(canonicalText))
     tail.said.push({ call: id, agent: placement.agent ?? null, texts })
     if (tail.said.length > callsAtMost) tail.said.shift()
     tail.lastContent = contentIn(messages[0]) ?? tail.lastContent
+  }
+
+  /** The session's tail, which is then the most recently used. */
+  private tail(session: string): Tail {
+    const tail = this.tails.get(session) ?? { said: [], isWhole: false, lastContent: null }
+    this.tails.delete(session)
+    this.tails.set(session, tail)
     const oldest = this.tails.size > sessionsAtMost ? this.tails.keys().next().value : undefined
     if (oldest !== undefined) this.tails.delete(oldest)
+    return tail
+  }
+
+  /** Adds what was said before this process began, or before it was forgotten. */
+  private complete(session: string, tail: Tail): void {
+    const { said, lastText } = this.stored(session)
+    const known = new Set(tail.said.map(({ call }) => call))
+    tail.said = [...said.filter(({ call }) => !known.has(call)), ...tail.said].slice(-callsAtMost)
+    tail.lastContent ??= contentOf(lastText)
+    tail.isWhole = true
   }
 
   forgetAll(): void {
@@ -62,8 +90,8 @@ export class SessionTails {
    * @param below depth of the last reply that the prompt shares with the session as it was; 0 for none
    */
   continuedBy(session: string, { messages }: Prompt, agent: string | null, below: number): string | null {
-    const tail = this.tails.get(session)
-    if (tail === undefined) return null
+    const tail = this.tail(session)
+    if (!tail.isWhole) this.complete(session, tail)
     for (let depth = messages.length; depth > below; depth--) {
       const message = messages[depth - 1]
       if (message === undefined || !message.isReply) continue
@@ -87,4 +115,11 @@ function contentIn(message: PromptMessage | undefined): string | null {
   if (message === undefined || message.canonicalText.length > summaryCharsAtMost) return null
   const content = contentField.exec(message.canonicalText)?.[1]
   return content === undefined || content.length < summaryChars ? null : content
+}
+
+/** The same of a reply's text. */
+function contentOf(text: string | null): string | null {
+  if (text === null || text.length > summaryCharsAtMost) return null
+  const content = JSON.stringify(text).slice(1, -1)
+  return content.length < summaryChars ? null : content
 }

@@ -38,6 +38,15 @@ export interface DeepestReply {
   call: number
 }
 
+/** A reply of a session, the latest first. */
+export interface TailRow {
+  call: string
+  agent: string | null
+  dialect: string
+  rawNode: number
+  said: Buffer
+}
+
 export interface AskedRow {
   id: string
   session: string
@@ -69,15 +78,17 @@ export interface Statements {
   readonly depthOfNode: SqliteDatabase.Statement<[number], { depth: number }>
   readonly insertScope: SqliteDatabase.Statement<[string, Buffer]>
   readonly insertSession: SqliteDatabase.Statement<[string, number, string, string | null, Buffer]>
-  readonly insertPart: SqliteDatabase.Statement<[Buffer, Uint8Array]>
+  readonly insertPart: SqliteDatabase.Statement<[Buffer, Uint8Array, string | null]>
+  readonly linkBlob: SqliteDatabase.Statement<[number, number]>
   readonly insertNode: SqliteDatabase.Statement<[Buffer, number | null, number]>
   readonly insertRawNode: SqliteDatabase.Statement<[Buffer, number | null, number | null, number, number]>
   readonly insertEnvelope: SqliteDatabase.Statement<[Buffer, Uint8Array, string]>
   readonly linkPart: SqliteDatabase.Statement<[number, number]>
   readonly insertCall: SqliteDatabase.Statement<[CallColumns & { checksum: Buffer }]>
   readonly insertReply: SqliteDatabase.Statement<
-    [number, number, number, number, number, string | null, number, number]
+    [number, number, number, number, number, string | null, number, number, Buffer | null]
   >
+  readonly tailOfSession: SqliteDatabase.Statement<[number, number], TailRow>
   readonly insertReplyBody: SqliteDatabase.Statement<[number, Uint8Array, string]>
 }
 
@@ -133,7 +144,10 @@ export function prepareStatements(sqlite: SqliteDatabase.Database): Statements {
     insertSession: sqlite.prepare<[string, number, string, string | null, Buffer]>(
       'INSERT INTO sessions (id, scope, task, label, checksum) VALUES (?, ?, ?, ?, ?)',
     ),
-    insertPart: sqlite.prepare<[Buffer, Uint8Array]>('INSERT INTO parts (hash, bytes) VALUES (?, ?)'),
+    insertPart: sqlite.prepare<[Buffer, Uint8Array, string | null]>(
+      'INSERT INTO parts (hash, bytes, holes) VALUES (?, ?, ?)',
+    ),
+    linkBlob: sqlite.prepare<[number, number]>('INSERT OR IGNORE INTO part_blobs (part, blob) VALUES (?, ?)'),
     insertNode: sqlite.prepare<[Buffer, number | null, number]>(
       'INSERT INTO nodes (hash, parent, depth) VALUES (?, ?, ?)',
     ),
@@ -150,9 +164,16 @@ export function prepareStatements(sqlite: SqliteDatabase.Database): Statements {
       `INSERT INTO calls (${callColumns.join(', ')}, checksum)
        VALUES (${callColumns.map((column) => `@${column}`).join(', ')}, @checksum)`,
     ),
-    insertReply: sqlite.prepare<[number, number, number, number, number, string | null, number, number]>(
-      `INSERT INTO call_replies (call, place, choice, raw_node, node, finish_reason, scope, session)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+    insertReply: sqlite.prepare<
+      [number, number, number, number, number, string | null, number, number, Buffer | null]
+    >(
+      `INSERT INTO call_replies (call, place, choice, raw_node, node, finish_reason, scope, session, said)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    ),
+    tailOfSession: sqlite.prepare<[number, number], TailRow>(
+      `SELECT calls.id AS call, calls.agent, calls.dialect, call_replies.raw_node AS rawNode, call_replies.said
+       FROM calls JOIN call_replies ON call_replies.call = calls.seq
+       WHERE calls.session = ? AND said IS NOT NULL ORDER BY calls.id DESC, place LIMIT ?`,
     ),
     insertReplyBody: sqlite.prepare<[number, Uint8Array, string]>(
       'INSERT INTO reply_bodies (call, literal, holes) VALUES (?, ?, ?)',
