@@ -20,6 +20,7 @@ const benchmarks: Record<string, () => Promise<{ run: (args: readonly string[]) 
   demo: () => import('./demo.ts'),
   banking77: () => import('./banking77.ts'),
   run: () => import('./run-kill.ts'),
+  store: () => import('./store.ts'),
   parity: () => import('./parity.ts'),
   resume: () => import('./resume.ts'),
   peers: () => import('./peers.ts'),
