@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { packageRoot } from '../setup/paths.mjs'
 import { callsCommand } from './commands/calls.ts'
 import { chatCommand } from './commands/chat.ts'
+import { checkpointsCommand } from './commands/checkpoints.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { exportCommand } from './commands/export.ts'
 import { generateCommand } from './commands/generate.ts'
@@ -45,6 +46,7 @@ async function main(): Promise<void> {
   program.addCommand(storeCommand())
   program.addCommand(runsCommand())
   program.addCommand(plotCommand())
+  program.addCommand(checkpointsCommand())
   program.addCommand(exportCommand())
   program.addCommand(generateCommand())
   program.addCommand(chatCommand())

@@ -1,6 +1,6 @@
 /** The metrics of a training, wherever it stands: finished, under way, or elsewhere on the disk. */
 import { existsSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { metricName, type PlotOptions, plotMetric, series, sparkline } from '../../trainers/curve.ts'
 import { readMetricRecords } from '../../trainers/metric-log.ts'
 import type { MetricRecord } from '../contract/run.ts'
@@ -12,11 +12,13 @@ const fileName = 'metrics.ndjson'
 
 /**
  * The records of a run's training.
- * @param run its id, `latest`, or the path of a metrics.ndjson or of a folder that holds one
+ * @param run its id or that of a training, `latest`, or the path of a metrics.ndjson or of a folder that holds one
  * @throws ShadowError not_found
  */
 export async function runMetrics(workspace: Workspace, run: string): Promise<MetricRecord[]> {
-  const path = existsSync(run) ? metricsAt(run) : await metricsOfRun(workspace, run)
+  const training = join(workspace.home, 'runs', basename(run))
+  const place = [run, training].find((path) => existsSync(path))
+  const path = place === undefined ? await metricsOfRun(workspace, run) : metricsAt(place)
   if (path !== null) return readMetricRecords(path)
   throw new ShadowError('not_found', `${run} has no metrics yet.`, {
     hint: 'They come with the first steps of its training; `shadow runs` shows which stage it is at.',

@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { deleteRun } from '../../ops/delete-run.ts'
 import { lossLine } from '../../ops/run-metrics.ts'
+import { deleteTraining, listTrainings } from '../../ops/trainings.ts'
 import { openWorkspace } from '../../ops/workspace.ts'
 import { parseLimit } from '../parse-limit.ts'
 import { renderDuration, renderTable, renderTime } from '../table.ts'
@@ -19,8 +20,11 @@ export function runsCommand(): Command {
     .option('--delete <run>', 'forget a run; models and data that came of it stay')
     .action(async (options: Options) => {
       await using workspace = await openWorkspace()
+      const trainings = listTrainings(workspace)
       if (options.delete !== undefined) {
-        await deleteRun(workspace, options.delete)
+        const isTraining = trainings.some(({ id }) => id === options.delete)
+        if (isTraining) deleteTraining(workspace, options.delete)
+        else await deleteRun(workspace, options.delete)
         process.stdout.write(`Run ${options.delete} is forgotten.\n`)
         return
       }
@@ -39,5 +43,26 @@ export function runsCommand(): Command {
       process.stdout.write(
         renderTable(['run', 'started', 'task', 'state', 'took or stage', 'loss', 'version or error'], rows),
       )
+      if (trainings.length > 0 && options.task === undefined)
+        process.stdout.write(`\n${renderTrainings(trainings.slice(0, options.limit))}`)
     })
+}
+
+/** Trainings outside of a run. */
+function renderTrainings(trainings: ReturnType<typeof listTrainings>): string {
+  const rows = trainings.map((training) => {
+    const { record, loss } = training
+    const result = loss === null ? '-' : `${training.sparkline(12)} ${loss.toFixed(3)}`
+    const steps = `${training.step} of ${record.totalSteps}`
+    return [
+      training.id,
+      renderTime(record.startedAt),
+      record.method,
+      record.state,
+      steps,
+      result,
+      record.error ?? '-',
+    ]
+  })
+  return renderTable(['training', 'started', 'method', 'state', 'steps', 'loss', 'error'], rows)
 }
