@@ -4,9 +4,11 @@ import type { EvalMetric, TrainMetric } from '../src/contract/run.ts'
 import type { TrainConfig } from '../src/contract/train-config.ts'
 import {
   AdamW,
+  AdamW8bit,
   type Adapter,
   type CausalLM,
   type LayoutName,
+  type Optimizer,
   takeOptimizerStep,
   type TrainRow,
   type WeightSource,
@@ -48,7 +50,7 @@ export class TrainingLoop implements Disposable {
   step = 0
   readonly totalSteps: number
   readonly adapter: Adapter
-  readonly #optimizer: AdamW
+  readonly #optimizer: Optimizer
   /** Steps of the newest checkpoint. */
   #saved = 0
   #stoppedEarly = false
@@ -65,7 +67,8 @@ export class TrainingLoop implements Disposable {
     this.#order = new BatchOrder(groupsOf(examples, config), rowsPerStep(config), config.seed)
     this.#best = new BestModel(config)
     this.adapter = createAdapter(model, config)
-    this.#optimizer = new AdamW(model.runtime, this.adapter.parameters, {
+    const AdamWOf = config.optim === 'adamw_8bit' ? AdamW8bit : AdamW
+    this.#optimizer = new AdamWOf(model.runtime, this.adapter.parameters, {
       betas: [config.adam_beta1, config.adam_beta2],
       eps: config.adam_epsilon,
       weightDecay: config.weight_decay,

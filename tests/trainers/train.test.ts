@@ -179,6 +179,16 @@ describe('a training', () => {
     expect(done.notes).toContainEqual('already complete at step 6')
   })
 
+  it('keeps moments of 8 bits where it is told to, and goes on from them to the same adapter', async () => {
+    // Of this rank, factors are large enough to be packed.
+    const settings = { optim: 'adamw_8bit', lora_r: 96, max_steps: 4 } as const
+    const whole = await tiny.run(settings)
+    expect(whole.hash).not.toBe((await tiny.run({ ...settings, optim: 'adamw_torch' })).hash)
+    let asked = 0
+    const { workFolder } = await tiny.run(settings, {}, { shouldStop: () => ++asked === 2 })
+    expect(await tiny.run(settings, { workFolder })).toMatchObject({ resumedFrom: 2, hash: whole.hash })
+  })
+
   it('keeps as many checkpoints as it is told to', async () => {
     const kept = async (save_total_limit: number | null, save_steps: number | null): Promise<string[]> =>
       readdirSync((await tiny.run({ max_steps: 6, save_steps, save_total_limit })).workFolder)
