@@ -28,7 +28,7 @@ export async function run(): Promise<Row[]> {
     const runtime = new Runtime()
     const read: Result[] = []
     for (const adapter of writtenByPeers()) {
-      const { beside, merged } = await distances(adapter, runtime, basePath, folder)
+      const { beside, merged } = await distances(adapter, runtime, basePath, join(folder, 'read'))
       const difference = Math.max(beside, merged)
       read.push({ name: adapter.name, agrees: difference <= 2e-5, difference })
     }

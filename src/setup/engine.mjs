@@ -20,6 +20,7 @@ import { basename, delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { compileCommand, instructionSets } from '../engine/native/build-flags.mjs'
 import { run } from './command.mjs'
+import { chooseDevice } from './devices.mjs'
 import { sizeOf, withTempDir } from './files.mjs'
 import { withLock } from './lock.mjs'
 import { cacheDir, privateDir } from './paths.mjs'
@@ -48,6 +49,8 @@ export function resolveAddonPath() {
  * @throws {import('./failure.mjs').SetupFailure} one sentence that says what to install or check
  */
 export async function ensureEngine({ progress = silentProgress } = {}) {
+  // Only where one is named: a probe takes longer than all else here.
+  if (process.env['SHADOW_DEVICE']) chooseDevice()
   const path = addonPath()
   if (existsSync(path)) {
     touch(dirname(path))

@@ -1,7 +1,9 @@
 /** What `shadow doctor` looks at on this machine: what was found, whether it suffices, what to do if not. */
 import { existsSync, readFileSync, statfsSync } from 'node:fs'
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os'
+import { chooseDevice } from './devices.mjs'
 import { partDir, resolveAddonPath } from './engine.mjs'
+import { SetupFailure } from './failure.mjs'
 import { defaultModelName, defaultModelPath, hasDefaultModel } from './model.mjs'
 import { pinnedNode, pinnedNodeMissing } from './node.mjs'
 import { cacheDir } from './paths.mjs'
@@ -53,6 +55,7 @@ export async function probeMachine() {
     finding('python', findPython()?.join(' '), isPresent, hints.python),
     ...engineFindings(),
     { name: 'device', found: device(), ok: true },
+    accelerator(),
     memory(),
     disk(),
     finding(
@@ -95,6 +98,27 @@ function device() {
   const flags = readFlags()
   const sets = known.filter((name) => flags.includes(name))
   return [model, `${availableParallelism()} cores`, ...sets].join(', ')
+}
+
+/**
+ * What is computed on and why, with everything that probing failed with.
+ * @returns {Finding}
+ */
+function accelerator() {
+  try {
+    const { device, reason, failures } = chooseDevice()
+    const found = [`${device} (${reason})`, ...failures].join('; ')
+    if (failures.length === 0) return { name: 'computes on', found, ok: true }
+    return {
+      name: 'computes on',
+      found,
+      ok: true,
+      hint: 'Mend the GPU driver, or leave it: the processor computes.',
+    }
+  } catch (thrown) {
+    if (!(thrown instanceof SetupFailure)) throw thrown
+    return { name: 'computes on', found: 'nothing', ok: false, hint: thrown.message }
+  }
 }
 
 /** @returns {string[]} */

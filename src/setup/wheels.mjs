@@ -47,6 +47,15 @@ const engineWheels = {
   },
 }
 
+/** MLX for CUDA 12 on Linux x64, against which the addon is linked by `npm run test:cuda-link`. @type {Wheel} */
+export const cudaWheel = {
+  name: 'mlx-cuda-12',
+  version: '0.32.4',
+  tags: ['manylinux_2_35_x86_64'],
+  sha256: 'f385c7af7c1f63a9d6ce3e442e1c9ba881c881bcb45c6534ff8155b359da47e5',
+  keep: ['mlx/lib', 'mlx/include'],
+}
+
 /**
  * The wheels of this machine's engine: MLX, and OpenBLAS where the system brings no fast BLAS.
  * @returns {{ mlx: Wheel, openblas?: Wheel }}
