@@ -101,17 +101,22 @@ async function fromFrontier(
   if (upstream === null) throw unknownUpstream(name, question.task)
   const body = model === null ? question.body : withModel(question.body, split, model)
   if (fallback !== null) logger.warn(fallback, 'the frontier answers for the owned model')
+  const request = { method: 'POST', path: path + query, headers, body, signal }
   const asking = bodyAskingUsage(context.tasks, { ...question, body })
-  const reply = await upstream.request({
-    method: 'POST',
-    path: path + query,
+  if (asking !== null) {
     // Counts can't be taken out of what is encoded.
-    headers: asking === null ? headers : without(headers, 'accept-encoding'),
-    body: asking ?? body,
-    signal,
-  })
-  return { reply, servedBy: upstream.name, fallback, hidesUsage: asking !== null }
+    const plain = without(headers, 'accept-encoding')
+    const reply = await upstream.request({ ...request, headers: plain, body: asking })
+    if (!refusals.has(reply.status)) return { reply, servedBy: upstream.name, fallback, hidesUsage: true }
+    // Perhaps for what the agent hasn't asked for: it gets the answer to its own request.
+    await reply.body[Symbol.asyncIterator]().return?.()
+    logger.warn({ task: question.task, status: reply.status }, 'asked for token counts, the upstream refused')
+  }
+  return { reply: await upstream.request(request), servedBy: upstream.name, fallback, hidesUsage: false }
 }
+
+/** How servers answer a field that they don't know. */
+const refusals = new Set([400, 422])
 
 function askOwned(upstream: Upstream, version: string, question: Question): Promise<UpstreamReply> {
   return upstream.request({

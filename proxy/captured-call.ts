@@ -167,7 +167,9 @@ class CapturedCall {
     this.tap = tap
     const filter = hidesUsage && tap.isPlainStream ? new UsageFilter() : null
     const writer = new ReplyWriter(res)
-    writer.head(reply.status, [...endToEnd(reply.headers), ...this.ownHeaders()])
+    // What is taken out makes the body shorter than the upstream said.
+    const kept = filter === null ? reply.headers : without(reply.headers, 'content-length')
+    writer.head(reply.status, [...endToEnd(kept), ...this.ownHeaders()])
     try {
       for await (const chunk of reply.body) {
         this.firstByteMs ??= this.elapsed()

@@ -3,7 +3,7 @@
  * them (`stream_options.include_usage`), they go on record, and the agent sees the stream that it asked for.
  */
 import type { Dialect, SplitRequest } from '../src/dialects/index.ts'
-import { memberNamed, parseSlice, scanJsonObject } from '../src/lib/json-slices.ts'
+import { memberNamed, parseSlice, type Slice, scanJsonObject, textOfBytes } from '../src/lib/json-slices.ts'
 import type { TaskRules } from './task-of.ts'
 
 const dialectsWithOption = new Set(['chat', 'completions'])
@@ -22,71 +22,102 @@ export function bodyAskingUsage(
 ): Uint8Array | null {
   if (!split.stream || !dialectsWithOption.has(dialect.name)) return null
   if (tasks.asksUsage?.(task) !== true) return null
-  const members = scanJsonObject(body)
-  if (memberNamed(members, 'stream_options') !== undefined) return null
-  const open = body.indexOf(0x7b) + 1
-  return Buffer.concat([
-    body.subarray(0, open),
-    Buffer.from('"stream_options":{"include_usage":true},'),
-    body.subarray(open),
-  ])
+  const wanted = '"include_usage":true'
+  const options = memberNamed(scanJsonObject(body), 'stream_options')?.value
+  if (options === undefined) return inserted(body, body.indexOf(0x7b) + 1, `"stream_options":{${wanted}},`)
+  if (textOfBytes(body, options) === 'null') return replaced(body, options, `{${wanted}}`)
+  if (body[options.start] !== 0x7b) return null
+  const members = scanJsonObject(body, options)
+  const asked = memberNamed(members, 'include_usage')?.value
+  if (asked === undefined) return inserted(body, options.start + 1, wanted + (members.length > 0 ? ',' : ''))
+  return textOfBytes(body, asked) === 'true' ? null : replaced(body, asked, 'true')
 }
+
+function inserted(body: Uint8Array, at: number, text: string): Uint8Array {
+  return replaced(body, { start: at, end: at }, text)
+}
+
+function replaced(body: Uint8Array, { start, end }: Slice, text: string): Uint8Array {
+  return Buffer.concat([body.subarray(0, start), Buffer.from(text), body.subarray(end)])
+}
+
+const lineFeed = 0x0a
+const carriageReturn = 0x0d
 
 /** Takes the counts out of a stream of events again; all else passes byte for byte. */
 export class UsageFilter {
-  private held: Buffer = Buffer.alloc(0)
+  private held: Uint8Array[] = []
+  private isLineEmpty = true
+  private wasReturn = false
+  /** Whether a line feed that comes next belongs to the last event, which was taken out. */
+  private dropsLineFeed = false
 
   /** The bytes that may go on: whole events, once they have come. */
   push(chunk: Uint8Array): Uint8Array {
-    const bytes = Buffer.concat([this.held, chunk])
     const pieces: Uint8Array[] = []
     let start = 0
-    for (let end = endOfEvent(bytes, start); end !== -1; end = endOfEvent(bytes, start)) {
-      pieces.push(withoutUsage(bytes.subarray(start, end)))
-      start = end
+    for (let at = 0; at < chunk.length; at++) {
+      const byte = chunk[at]
+      const isSecondHalf = byte === lineFeed && this.wasReturn
+      this.wasReturn = byte === carriageReturn
+      if (isSecondHalf) {
+        // What a return has ended is gone already; its line feed goes the same way.
+        if (at === start && this.held.length === 0) {
+          if (!this.dropsLineFeed) pieces.push(chunk.subarray(at, at + 1))
+          start = at + 1
+        }
+        continue
+      }
+      const isLineEnd = byte === lineFeed || byte === carriageReturn
+      const endsEvent = isLineEnd && this.isLineEmpty
+      this.isLineEmpty = isLineEnd
+      if (!endsEvent) continue
+      const event = Buffer.concat([...this.held, chunk.subarray(start, at + 1)])
+      const kept = withoutUsage(event)
+      this.dropsLineFeed = kept.length === 0
+      pieces.push(kept)
+      this.held = []
+      start = at + 1
     }
-    this.held = bytes.subarray(start)
-    return Buffer.concat(pieces)
+    if (start < chunk.length) this.held.push(chunk.subarray(start))
+    return pieces.length === 1 ? (pieces[0] ?? chunk) : Buffer.concat(pieces)
   }
 
   /** What is left when the stream has ended. */
   rest(): Uint8Array {
     const { held } = this
-    this.held = Buffer.alloc(0)
-    return withoutUsage(held)
+    this.held = []
+    return withoutUsage(Buffer.concat(held))
   }
 }
-
-/** Behind the blank line that ends an event; -1 where none has come. */
-function endOfEvent(bytes: Buffer, from: number): number {
-  const ends = ['\n\n', '\r\n\r\n', '\r\r'].flatMap((mark) => {
-    const at = bytes.indexOf(mark, from, 'latin1')
-    return at === -1 ? [] : [at + mark.length]
-  })
-  return ends.length === 0 ? -1 : Math.min(...ends)
-}
-
-const emptyChoices = /"choices"\s*:\s*\[\s*\]/
 
 function withoutUsage(event: Buffer): Uint8Array {
   if (!event.includes('"usage"')) return event
-  const start = event.indexOf('{')
-  const end = event.lastIndexOf('}') + 1
-  if (start === -1 || end <= start) return event
-  const json = event.subarray(start, end)
-  let member: ReturnType<typeof memberNamed>
+  const json = dataOf(event)
+  let members: ReturnType<typeof scanJsonObject>
   try {
-    member = memberNamed(scanJsonObject(json), 'usage')
+    members = scanJsonObject(json)
   } catch {
     return event
   }
-  if (member === undefined) return event
-  const isNull = parseSlice(json, member.value) === null
+  const usage = memberNamed(members, 'usage')
+  if (usage === undefined) return event
+  if (parseSlice(json, usage.value) === null) {
+    const [from, to] = withComma(json, usage.nameStart, usage.value.end)
+    return Buffer.concat([event.subarray(0, from), event.subarray(to)])
+  }
   // The event that exists for the counts alone.
-  if (!isNull && emptyChoices.test(json.toString('latin1'))) return Buffer.alloc(0)
-  if (!isNull) return event
-  const [from, to] = withComma(json, member.nameStart, member.value.end)
-  return Buffer.concat([event.subarray(0, start + from), event.subarray(start + to)])
+  return memberNamed(members, 'choices')?.elements?.length === 0 ? Buffer.alloc(0) : event
+}
+
+/** An event's data where it stands, with blanks in the place of field names and line ends, which JSON skips. */
+function dataOf(event: Buffer): Buffer {
+  const text = event.toString('latin1')
+  const data = text.replace(/([^\r\n]*)([\r\n]*)/g, (_line, line: string, ends: string) => {
+    const name = /^(?:\xef\xbb\xbf)?data:/.exec(line)?.[0] ?? line
+    return ' '.repeat(name.length) + line.slice(name.length) + ' '.repeat(ends.length)
+  })
+  return Buffer.from(data, 'latin1')
 }
 
 /** The member's range with the comma that it needs no more. */

@@ -20,6 +20,7 @@ export class ReplyTap {
   private decodingError: string | null = null
   private readonly later: Uint8Array[] = []
   private readonly watch: TextWatch | null
+  private isNearEnd = false
 
   constructor(dialect: Dialect, status: number, headers: Headers) {
     this.dialect = dialect
@@ -47,7 +48,9 @@ export class ReplyTap {
    */
   goesOnAfter(chunk: Uint8Array): boolean {
     if (this.watch === null || this.expectedBytes !== null) return false
-    return !this.watch.sees(chunk)
+    // A terminal event that holds all of the reply comes in many chunks, of which the last is the end.
+    this.isNearEnd ||= this.watch.sees(chunk)
+    return !this.isNearEnd
   }
 
   /** Takes a chunk that `goesOnAfter` said so of, to look at it when the agent has got what came with it. */

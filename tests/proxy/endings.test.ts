@@ -115,19 +115,22 @@ test('an agent that closes right after the terminal event has its complete reply
   expect(call).toMatchObject({ status: 'complete', replies: [{ message: { content: 'abcdef' } }] })
 })
 
-test('the terminal event is held until the call is committed, and nothing before it is', async () => {
-  await using shadow = await startProxy({ answer: streamThen((res) => res.end('data: [DONE]\n\n'), 8) })
+/** The proxy with its real store made slow: records wait until they are let go. */
+async function startSlow(answer: Answer) {
+  const shadow = await startProxy({ answer })
   const { store } = shadow
   const record = store.record.bind(store)
-  let release = () => {}
-  const released = new Promise<void>((resolve) => {
-    release = resolve
-  })
-  // The real store, made slow.
+  const { promise, resolve } = Promise.withResolvers<void>()
   store.record = async (call) => {
-    await released
+    await promise
     await record(call)
   }
+  return { shadow, release: () => resolve() }
+}
+
+test('the terminal event is held until the call is committed, and nothing before it is', async () => {
+  const { shadow: started, release } = await startSlow(streamThen((res) => res.end('data: [DONE]\n\n'), 8))
+  await using shadow = started
   const reply = await fetch(`${shadow.origin}/v1/chat/completions`, { method: 'POST', body: simple })
   let text = ''
   const reading = (async () => {
@@ -139,6 +142,36 @@ test('the terminal event is held until the call is committed, and nothing before
   release()
   await reading
   expect(text).toContain('[DONE]')
+})
+
+test('the end of a terminal event that comes in many chunks is held too', async () => {
+  const output = [
+    { type: 'message', role: 'assistant', content: [{ type: 'output_text', text: 'x'.repeat(200_000) }] },
+  ]
+  const data = JSON.stringify({ type: 'response.completed', response: { id: 'r', output } })
+  const { shadow: started, release } = await startSlow(async (_request, res) => {
+    res.writeHead(200, { 'content-type': 'text/event-stream' })
+    res.write('event: response.completed\ndata: ')
+    for (const piece of [data.slice(0, 100_000), data.slice(100_000), '\n\n']) {
+      await wait(20)
+      res.write(piece)
+    }
+  })
+  await using shadow = started
+  const reply = await fetch(`${shadow.origin}/v1/responses`, {
+    method: 'POST',
+    body: '{"model":"m","stream":true,"input":"hi"}',
+  })
+  let text = ''
+  const reader = reply.body?.getReader()
+  const reading = (async () => {
+    while (!text.endsWith('\n\n')) text += Buffer.from((await reader?.read())?.value ?? []).toString()
+  })()
+  await vi.waitFor(() => expect(text.length).toBeGreaterThan(data.length), patience)
+  await wait(100)
+  expect(text.endsWith('\n\n')).toBe(false)
+  release()
+  await reading
 })
 
 test('an upstream that is down is a clear error, and the proxy serves on when it is back', async () => {

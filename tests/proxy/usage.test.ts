@@ -49,16 +49,104 @@ test('an agent that asks itself sees the counts; without the opt-in nothing is a
   expect((await plain.reader.callsOfTask('default'))[0]?.usage).toBeNull()
 })
 
-test('a filtered stream is the same wherever its chunks are cut', () => {
-  const stream = Buffer.from(
+/** Streams as they come, and as an agent that didn't ask for counts sees them. */
+const streams: Record<string, [string, string]> = {
+  'all kinds of events': [
     ': comment\r\n\r\ndata: {"usage":null,"a":1}\n\ndata: {"a":"usage","usage" : null}\n\nevent: x\ndata: {"choices": [],"usage":{"n":1}}\r\n\r\ndata: [DONE]\n\nrest',
-  )
-  const wanted = ': comment\r\n\r\ndata: {"a":1}\n\ndata: {"a":"usage"}\n\ndata: [DONE]\n\nrest'
-  for (let cut = 0; cut <= stream.length; cut++) {
-    const filter = new UsageFilter()
-    const pieces = [filter.push(stream.subarray(0, cut)), filter.push(stream.subarray(cut)), filter.rest()]
-    expect(Buffer.concat(pieces).toString()).toBe(wanted)
+    ': comment\r\n\r\ndata: {"a":1}\n\ndata: {"a":"usage"}\n\ndata: [DONE]\n\nrest',
+  ],
+  'returns alone': [
+    'data: {"a":1,"usage":null}\r\rdata: {"choices":[],"usage":{}}\r\rdata: [DONE]\r\r',
+    'data: {"a":1}\r\rdata: [DONE]\r\r',
+  ],
+  'line ends that change': [
+    'data: {"a":1,"usage":null}\n\r\ndata: {"choices":[],"usage":{}}\r\n\ndata: [DONE]\r\n\r\n',
+    'data: {"a":1}\n\r\ndata: [DONE]\r\n\r\n',
+  ],
+  'data of several lines': [
+    'data: {"choices":[],\ndata: "usage":{"n":1}}\n\ndata: {"usage":null,\r\ndata: "é":1}\r\n\r\n',
+    'data: {"é":1}\r\n\r\n',
+  ],
+  'counts beside choices, and lists that only look empty': [
+    'data: {"choices":[{"x":{"choices":[]}}],"usage":{"n":1}}\n\ndata: {"choices":[],"usage_":{"n":1}}\n\n',
+    'data: {"choices":[{"x":{"choices":[]}}],"usage":{"n":1}}\n\ndata: {"choices":[],"usage_":{"n":1}}\n\n',
+  ],
+}
+
+test.each(Object.entries(streams))(
+  'a filtered stream is the same wherever its chunks are cut: %s',
+  (_name, [text, wanted]) => {
+    const stream = Buffer.from(text)
+    const filtered = (...pieces: Uint8Array[]) => {
+      const filter = new UsageFilter()
+      return Buffer.concat([...pieces.map((piece) => filter.push(piece)), filter.rest()]).toString()
+    }
+    for (let cut = 0; cut <= stream.length; cut++) {
+      expect(filtered(stream.subarray(0, cut), stream.subarray(cut))).toBe(wanted)
+    }
+    expect(filtered(...Array.from(stream, (byte) => Buffer.from([byte])))).toBe(wanted)
+  },
+)
+
+test('options that the agent sets beside are kept, and a length that no longer holds is left out', async () => {
+  await using shadow = await startProxy({
+    options: asksUsage,
+    answer: (_request, res) => {
+      const chunks = ['{"choices":[{"index":0,"delta":{"content":"a"}}]}', '{"choices":[],"usage":{"n":1}}']
+      const body = [...chunks, '[DONE]'].map((data) => `data: ${data}\n\n`).join('')
+      res.writeHead(200, { 'content-type': 'text/event-stream', 'content-length': body.length }).end(body)
+    },
+  })
+  const options = [
+    null,
+    {},
+    { include_obfuscation: false },
+    { include_usage: false, include_obfuscation: true },
+  ]
+  for (const stream_options of options) {
+    expect(await bytesOf(shadow.origin, { ...hi, stream_options })).not.toContain('usage')
+    const sent: unknown = JSON.parse(shadow.standIn.seen.at(-1)?.body.toString() ?? '')
+    expect(sent).toEqual({ ...hi, stream_options: { ...stream_options, include_usage: true } })
   }
+})
+
+test('an upstream that refuses the option is asked as the agent asked', async () => {
+  await using shadow = await startProxy({
+    options: asksUsage,
+    answer: (request, res, req) => {
+      if (!request.body.includes('stream_options')) return answer(request, res, req)
+      res.writeHead(422).end('{"error":{"message":"unknown field stream_options"}}')
+    },
+  })
+  expect(await bytesOf(shadow.origin, hi)).toContain('[DONE]')
+  expect(shadow.standIn.seen.at(-1)?.body.toString()).toBe(JSON.stringify(hi))
+  expect((await shadow.reader.callsOfTask('default'))[0]).toMatchObject({ status: 'complete', usage: null })
+})
+
+test('several choices are filtered too, and an end that is not on record stays withheld', async () => {
+  const several: Answer = (_request, res) => {
+    res.writeHead(200, { 'content-type': 'text/event-stream' })
+    for (const [index, piece] of ['a', 'b', 'c', 'd'].entries()) {
+      const choice = { index: index % 2, delta: { content: piece }, finish_reason: index > 1 ? 'stop' : null }
+      res.write(`data: ${JSON.stringify({ choices: [choice], usage: null })}\r\n\r\n`)
+    }
+    const usage = { prompt_tokens: 1, completion_tokens: 4, total_tokens: 5 }
+    res.end(`data: ${JSON.stringify({ choices: [], usage })}\r\n\r\ndata: [DONE]\r\n\r\n`)
+  }
+  await using shadow = await startProxy({
+    options: { ...asksUsage, capturing: 'strict' },
+    answer: several,
+  })
+  const text = await bytesOf(shadow.origin, { ...hi, n: 2 })
+  expect(text).not.toContain('usage')
+  expect(text.match(/data: /g)).toHaveLength(5)
+  const [call] = await shadow.reader.callsOfTask('default')
+  expect(call?.replies.map(({ message }) => message.content)).toEqual(['ac', 'bd'])
+  expect(call?.usage?.total_tokens).toBe(5)
+  shadow.store.record = async () => {
+    throw new Error('no space left on device')
+  }
+  await expect(bytesOf(shadow.origin, hi)).rejects.toThrow()
 })
 
 test('a stream with a damaged event is passed on, and is no training target', async () => {
