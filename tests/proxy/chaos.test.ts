@@ -34,11 +34,15 @@ test('a body of 20 MB passes and is recorded, and the next agent is answered', a
   await using folder = await temporaryHome()
   const standIn = await startStandIn()
   const proxy = await startProxyChild(folder.home, standIn.baseUrl)
-  const ask = (content: string) =>
-    fetch(`${proxy.origin}/v1/chat/completions`, {
+  const ask = async (content: string) => {
+    const reply = await fetch(`${proxy.origin}/v1/chat/completions`, {
       method: 'POST',
       body: JSON.stringify({ model: 'm', messages: [{ role: 'user', content }] }),
-    }).then((reply) => reply.status)
+    })
+    // Its end is what the record comes before.
+    await reply.text()
+    return reply.status
+  }
   const content = 'x'.repeat(20_000_000)
   expect(await Promise.all([ask(content), ask('small')])).toEqual([200, 200])
   expect(Math.max(...standIn.seen.map(({ body }) => body.length))).toBeGreaterThan(content.length)
