@@ -14,7 +14,7 @@ import type { TaskRules } from './task-of.ts'
 
 export { type Access, callerOf, type KnownKey, keyPrefix } from './access.ts'
 export type { ProxyCounts } from './context.ts'
-export { createHttpUpstream } from './http-upstream.ts'
+export { createHttpUpstream, type UpstreamTimeouts } from './http-upstream.ts'
 export type { Listening } from './server.ts'
 export type { TaskRules } from './task-of.ts'
 

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Hono } from 'hono'
 import type { Logger } from 'pino'
-import { createHttpUpstream, createProxy } from '../../proxy/proxy.ts'
+import { createHttpUpstream, createProxy, type UpstreamTimeouts } from '../../proxy/proxy.ts'
 import type { Imported, RouteChange } from '../contract/api.ts'
 import { dialects } from '../dialects/index.ts'
 import { messageOf, ShadowError } from '../lib/error.ts'
@@ -36,6 +36,8 @@ export interface ServeOptions {
   synchronous?: 'normal' | 'full'
   /** Bytes of the longest captured request; the proxy's default where it is left out. */
   maxBodyBytes?: number
+  /** For all frontiers; the proxy's defaults where they are left out. */
+  timeouts?: UpstreamTimeouts
   /** The server's own API, mounted beside the proxy; it is handed what may steer the server. */
   api: (control: ServerControl) => Hono
 }
@@ -124,6 +126,7 @@ export async function serve(workspace: Workspace, options: ServeOptions): Promis
         baseUrl,
         ...(apiKey === null ? {} : { apiKey }),
         ...(name === 'anthropic' ? { keyHeader: 'x-api-key' } : {}),
+        ...(options.timeouts === undefined ? {} : { timeouts: options.timeouts }),
       }),
       (client) => client.close(),
     )

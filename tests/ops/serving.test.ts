@@ -5,7 +5,7 @@ import { OpenAI } from 'openai'
 import { describe, expect, it } from 'vitest'
 import { type TestHome, testHome } from '../support/home.ts'
 import { childrenOf } from '../support/processes.ts'
-import { replyWith, startStandIn } from '../support/stand-in-upstream.ts'
+import { replyWith, startStandIn, streamOf } from '../support/stand-in-upstream.ts'
 import {
   playSessions,
   rightAnswer,
@@ -131,5 +131,38 @@ describe('upstreams by name', { timeout: 60_000 }, () => {
     expect(await ask(server.url, 'cheap', 'hi')).toEqual({ servedBy: 'second', answer: 'from the second' })
     expect((await ask(server.url, taskName, 'hi', 'second/small')).answer).toBe('from the second')
     await expect(ask(server.url, 'lost', 'hi')).rejects.toThrow(/nowhere/)
+  })
+})
+
+describe('time-outs of upstreams', { timeout: 60_000 }, () => {
+  it('are set where the server is started, and cut nothing that still comes', async () => {
+    await using home = await testHome()
+    await using stack = new AsyncDisposableStack()
+    const standIn = await startStandIn((request, res) => {
+      const { model }: { model: string } = JSON.parse(request.body.toString())
+      if (model === 'silent') return
+      res.writeHead(200, { 'content-type': 'text/event-stream' })
+      const [, first = ''] = streamOf('a')
+      let left = model === 'slow' ? 5 : 1
+      const timer = setInterval(() => {
+        if (left-- > 0) res.write(`data: ${first}\n\n`)
+        else if (model === 'slow') res.end('data: [DONE]\n\n')
+      }, 400)
+      res.once('close', () => clearInterval(timer))
+    })
+    stack.defer(() => standIn.close())
+    const flags = ['--first-byte-timeout', '1.5', '--idle-timeout', '1.2', '--connect-timeout', '5']
+    const server = await startServer(home, standIn.baseUrl, flags)
+    const post = (model: string) =>
+      fetch(`${server.url}/v1/chat/completions`, {
+        method: 'POST',
+        body: JSON.stringify({ model, stream: true, messages: [{ role: 'user', content: 'hi' }] }),
+      }).then(async (reply) => ({ status: reply.status, text: await reply.text() }))
+    const [slow, silent, halting] = await Promise.allSettled([post('slow'), post('silent'), post('halting')])
+    expect(slow).toMatchObject({ value: { status: 200, text: expect.stringContaining('[DONE]') } })
+    expect(silent).toMatchObject({ value: { status: 504, text: expect.stringContaining('in time') } })
+    expect(halting.status).toBe('rejected')
+    const refused = await home.shadow(['serve', '--idle-timeout', 'long'])
+    expect(refused.stderr).toMatch(/"long" is no time/)
   })
 })

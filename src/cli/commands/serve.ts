@@ -16,6 +16,9 @@ interface ServeFlags {
   capture: 'available' | 'strict'
   synchronous?: 'normal' | 'full'
   maxBody: number
+  connectTimeout?: number
+  firstByteTimeout?: number
+  idleTimeout?: number
   logLevel: string
 }
 
@@ -43,6 +46,17 @@ export function serveCommand(): Command {
       ).choices(['normal', 'full']),
     )
     .option('--max-body <MiB>', 'longest body of a captured call', parseMebibytes, 128)
+    .option(
+      '--connect-timeout <s>',
+      'until an upstream is connected; 0 waits for ever (default: 10)',
+      parseMs,
+    )
+    .option('--first-byte-timeout <s>', 'from a request to the head of its reply (default: 600)', parseMs)
+    .option(
+      '--idle-timeout <s>',
+      'between two chunks of a reply; one that comes is never cut (default: 600)',
+      parseMs,
+    )
     .addOption(
       new Option('--log-level <level>', 'how much to say on stderr')
         .choices(['error', 'warn', 'info', 'debug'])
@@ -62,6 +76,11 @@ export function serveCommand(): Command {
         capturing: options.capture,
         ...(options.synchronous === undefined ? {} : { synchronous: options.synchronous }),
         maxBodyBytes: options.maxBody * 2 ** 20,
+        timeouts: {
+          ...(options.connectTimeout === undefined ? {} : { connectMs: options.connectTimeout }),
+          ...(options.firstByteTimeout === undefined ? {} : { firstByteMs: options.firstByteTimeout }),
+          ...(options.idleTimeout === undefined ? {} : { idleMs: options.idleTimeout }),
+        },
         log,
         api: createApi,
       })
@@ -81,4 +100,11 @@ function parseMebibytes(text: string): number {
   const size = Number(text)
   if (Number.isFinite(size) && size > 0) return size
   throw new ShadowError('invalid_config', `"${text}" is no size.`, { hint: 'Use a number of MiB, like 128.' })
+}
+
+/** Seconds as the user writes them, in milliseconds; no timer takes more than 2³¹ − 1 of those. */
+function parseMs(text: string): number {
+  const ms = Math.round(Number(text) * 1000)
+  if (text.trim() !== '' && ms >= 0 && ms < 2 ** 31) return ms
+  throw new ShadowError('invalid_config', `"${text}" is no time.`, { hint: 'Use seconds, like 30 or 0.5.' })
 }
