@@ -11,13 +11,10 @@ import { partHash } from './prompt.ts'
 /** Characters of base64 from which a run is worth a row of its own. */
 const blobChars = 1024
 
-const base64Run = new RegExp(`[A-Za-z0-9+/]{${blobChars},}={0,2}`, 'g')
-
 /** What stands before the data of pictures, sounds and files in every dialect: a data URL's head, or the field's name. */
-const mediaBefore = /(?:;base64,|"(?:data|b64_json|file_data)"\s{0,8}:\s{0,8}")$/
+const mediaHead = /;base64,|"(?:data|b64_json|file_data)"\s{0,8}:\s{0,8}"/g
 
-/** Characters that are looked at for it. */
-const fieldChars = 40
+const equalsSign = 0x3d
 
 export interface Blob {
   readonly hash: Buffer
@@ -32,8 +29,11 @@ export function withoutBlobs(
   const cuts: Parameters<typeof cutOut>[1][number][] = []
   const blobs: Blob[] = []
   const text = bytes.length < blobChars ? '' : asBuffer(bytes).toString('latin1')
-  for (const { 0: run, index } of text.matchAll(base64Run)) {
-    if (!mediaBefore.test(text.slice(Math.max(0, index - fieldChars), index))) continue
+  for (const { 0: head, index: before } of text.matchAll(mediaHead)) {
+    const index = before + head.length
+    const end = endOfBase64(bytes, index)
+    if (end - index < blobChars) continue
+    const run = text.slice(index, end)
     const decoded = Buffer.from(run, 'base64')
     // What base64 could be written in another way is kept as it came.
     if (decoded.toString('base64') !== run) continue
@@ -44,6 +44,21 @@ export function withoutBlobs(
   }
   const { literal, holes } = cutOut(bytes, cuts)
   return { literal, holes: writeHoles(holes), blobs }
+}
+
+/** Behind the base64 that begins at `start`. A loop, because a regular expression needs stack for every character. */
+function endOfBase64(bytes: Uint8Array, start: number): number {
+  let end = start
+  while (isBase64(bytes[end])) end++
+  const padded = end + 2
+  while (end < padded && bytes[end] === equalsSign) end++
+  return end
+}
+
+function isBase64(byte: number | undefined): boolean {
+  if (byte === undefined) return false
+  const isLetter = (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x7a
+  return isLetter || (byte >= 0x2f && byte <= 0x39) || byte === 0x2b
 }
 
 /** Puts parts together again. */
