@@ -26,6 +26,8 @@ export interface CapturedRequest {
   readonly split: SplitRequest
   /** Milliseconds since the epoch. */
   readonly startedAt: number
+  /** Where it is known already; else what the request says decides. */
+  readonly session?: string
 }
 
 /** What came of a call. */
@@ -73,7 +75,7 @@ export class Capture {
         return base === null ? message : { ...message, isRoot: false }
       }),
     })
-    this.placement = context.store.place({
+    const placement = context.store.place({
       callId: request.id,
       task: request.task,
       credential,
@@ -85,6 +87,7 @@ export class Capture {
       prompt: this.prompt,
       at: request.startedAt,
     })
+    this.placement = { ...placement, session: request.session ?? placement.session }
   }
 
   /** What came before, where the upstream keeps the conversation and this proxy saw it. */
@@ -153,6 +156,6 @@ function promptMessage(walk: CanonicalWalk, bytes: Uint8Array): PromptMessage {
 }
 
 /** What tells one agent's calls from another's. */
-function credentialOf(headers: Headers): string | null {
+export function credentialOf(headers: Headers): string | null {
   return headerOf(headers, 'authorization') ?? headerOf(headers, 'api-key') ?? headerOf(headers, 'x-api-key')
 }

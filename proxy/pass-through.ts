@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { UpstreamReply } from '../src/contract/index.ts'
 import { messageOf, ShadowError } from '../src/lib/error.ts'
+import { fetchedResponse } from './background.ts'
 import type { ProxyContext } from './context.ts'
 import { endToEnd, pairsOf, without } from './headers.ts'
 import { ReplyWriter, sendError } from './reply-writer.ts'
@@ -10,12 +11,14 @@ import { chooseUpstream, unknownUpstream } from './upstream-choice.ts'
 
 export async function handlePassThrough(
   context: ProxyContext,
-  { task, path, query }: Target,
+  target: Target,
   req: IncomingMessage,
   res: ServerResponse,
 ): Promise<void> {
   const { counts, logger } = context
+  const { task, path, query } = target
   counts.passedThrough++
+  const method = req.method ?? 'GET'
   const headers = without(endToEnd(pairsOf(req.rawHeaders)), 'expect')
   const chosen = chooseUpstream(context, { task, dialect: null, modelName: '', headers })
   const { upstream } = chosen
@@ -32,7 +35,7 @@ export async function handlePassThrough(
   let reply: UpstreamReply
   try {
     reply = await upstream.request({
-      method: req.method ?? 'GET',
+      method,
       path: path + query,
       headers,
       body: hasBody ? req : null,
@@ -46,10 +49,21 @@ export async function handlePassThrough(
     sendError(res, known, [['x-shadow-served-by', upstream.name]])
     return
   }
+  const fetched = fetchedResponse(context, {
+    method,
+    target,
+    headers,
+    reply,
+    servedBy: upstream.name,
+  })
   const writer = new ReplyWriter(res)
   writer.head(reply.status, [...endToEnd(reply.headers), ['x-shadow-served-by', upstream.name]])
   try {
-    for await (const chunk of reply.body) await writer.write(chunk)
+    for await (const chunk of reply.body) {
+      await fetched?.push(chunk)
+      await writer.write(chunk)
+    }
+    await fetched?.end()
     writer.end()
   } catch (error) {
     if (!agent.signal.aborted) logger.warn({ path, error: messageOf(error) }, 'reply was cut')

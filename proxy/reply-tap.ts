@@ -108,7 +108,15 @@ export class ReplyTap {
     this.catchUp()
     const body = this.assembler === null ? Buffer.concat(this.chunks) : this.assembler.reply()
     const split = body !== null && this.ok ? this.dialect.splitReply(body) : null
-    return { status: this.statusOf(ending), body, split, error: this.errorOf(ending, split) }
+    const isPending = split?.isPending === true && this.statusOf(ending) === 'complete'
+    return {
+      status: isPending ? ('truncated' as const) : this.statusOf(ending),
+      body,
+      split,
+      error: isPending
+        ? 'The reply is made in the background, to be fetched later.'
+        : this.errorOf(ending, split),
+    }
   }
 
   private statusOf(ending: Ending): 'complete' | 'truncated' | 'upstream_error' {

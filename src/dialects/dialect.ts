@@ -64,6 +64,8 @@ export interface SplitReply {
   }[]
   readonly usage: Usage | null
   readonly model: string | null
+  /** Whether it only says that a reply is being made, to be fetched later. */
+  readonly isPending?: boolean
 }
 
 /** Puts a streamed reply together on the side. */

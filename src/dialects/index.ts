@@ -12,7 +12,7 @@ export type {
   SplitRequest,
   StreamAssembler,
 } from './dialect.ts'
-export { chat }
+export { chat, responses }
 
 export const dialects: readonly Dialect[] = [chat, responses, messages, completions]
 

@@ -132,6 +132,7 @@ function splitReply(body: Uint8Array): SplitReply | null {
     choices: [{ index: 0, message, finishReason: finishReasonOf(status, details, made) }],
     usage: usageOf(valueOf(body, memberNamed(members, 'usage'))),
     model: typeof model === 'string' ? model : null,
+    isPending: status === 'queued' || status === 'in_progress',
   }
 }
 

@@ -106,7 +106,9 @@ function schemaState(
             .map(({ name }) => name)
   } catch (cause) {
     throw new ShadowError('store_failed', `Can't read the store ${path}: ${messageOf(cause)}.`, {
-      hint: 'The file is damaged, or no database; `shadow doctor --store` says more.',
+      hint: /readonly|permission/i.test(messageOf(cause))
+        ? 'This user can’t write there, which even reading takes after a server was killed: check owner and disk.'
+        : 'The file is damaged, or no database; `shadow doctor --store` says more.',
       cause,
     })
   }
