@@ -11,19 +11,29 @@
 namespace shadow {
 namespace {
 
-/** The sums of four vectors, each in the order of `sum`. */
-inline void sum_four(const vec* v, float* out) {
-  // Halves and quarters folded, two vectors then share one register for the rest.
-  auto fold = [](vec x) {
-    x += swap_halves(x);
-    return x + swap_quarters(x);
-  };
-  vec low = __builtin_shufflevector(fold(v[0]), fold(v[1]), 0, 1, 2, 3, 16, 17, 18, 19, 0, 1, 2, 3, 16, 17, 18, 19);
-  vec high = __builtin_shufflevector(fold(v[2]), fold(v[3]), 0, 1, 2, 3, 16, 17, 18, 19, 0, 1, 2, 3, 16, 17, 18, 19);
-  vec all = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-  all += swap_pairs(all);
+/** Vectors a and b folded once: each half of the result holds one of them. */
+inline vec fold_halves(vec a, vec b) {
+  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+         __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+}
+inline vec fold_quarters(vec a, vec b) {
+  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
+         __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+}
+inline vec fold_pairs(vec a, vec b) {
+  return __builtin_shufflevector(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
+         __builtin_shufflevector(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+}
+
+/** The sums of eight vectors, each in the order of `sum`: eight share the registers that one would half fill. */
+inline void sum_eight(const vec* v, float* out) {
+  const vec low = fold_quarters(fold_halves(v[0], v[1]), fold_halves(v[2], v[3]));
+  const vec high = fold_quarters(fold_halves(v[4], v[5]), fold_halves(v[6], v[7]));
+  vec all = fold_pairs(low, high);
   all += swap_neighbours(all);
-  for (int i = 0; i < 4; i++) out[i] = all[4 * i];
+  // Quarters hold vectors 0, 1, 2 and 3, and behind each the one four further.
+  const vec ordered = __builtin_shufflevector(all, all, 0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0);
+  for (int i = 0; i < 8; i++) out[i] = ordered[i];
 }
 
 template <int R, int C>
@@ -51,17 +61,15 @@ void tile(int k, const float* x, const float* w, float* y, long ldy) {
       for (int c = 0; c < C; c++) acc[r][c] += row * column[c];
     }
   }
-  for (int r = 0; r < R; r++) {
-    float sums[C + 2];
-    if constexpr (C == 6) {
-      vec rest[4] = {acc[r][4], acc[r][5], acc[r][4], acc[r][5]};
-      sum_four(acc[r], sums);
-      sum_four(rest, sums + 4);
-    } else {
-      for (int c = 0; c < C; c++) sums[c] = sum(acc[r][c]);
-    }
-    for (int c = 0; c < C; c++) y[r * ldy + c] = sums[c];
+  float sums[R * C];
+  if constexpr (R * C % 8 == 0) {
+    for (int i = 0; i < R * C; i += 8) sum_eight(&acc[0][0] + i, sums + i);
+  } else {
+    for (int r = 0; r < R; r++)
+      for (int c = 0; c < C; c++) sums[r * C + c] = sum(acc[r][c]);
   }
+  for (int r = 0; r < R; r++)
+    for (int c = 0; c < C; c++) y[r * ldy + c] = sums[r * C + c];
 }
 
 template <int C>

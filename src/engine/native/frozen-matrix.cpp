@@ -149,6 +149,9 @@ void frozen_exact(const FrozenMatrix& w, int m, const float* x, float* y, bool a
     for (int j = 0; j < count; j += some) {
       const int columns = std::min(some, count - j);
       unpack(w, begin + j, columns, 0, k, tile);
+      // The next rows come from memory while these are multiplied; threads usually take turns.
+      const int next = begin + (j + columns < count ? j + columns : kBlock * thread_count());
+      prefetch_rows(w, next, some);
       exact_linear(m, columns, k, x, tile, y + begin + j, n, accumulate);
     }
   };

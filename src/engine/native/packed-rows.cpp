@@ -5,6 +5,7 @@
 #include <immintrin.h>
 #endif
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -47,7 +48,7 @@ float half_to_float(uint16_t bits) {
 }
 
 /** `count` scales or biases as float32. */
-void read_scales(const uint8_t* from, mx::Dtype dtype, int count, float* to) {
+inline void read_scales(const uint8_t* from, mx::Dtype dtype, int count, float* to) {
   if (dtype == mx::float32) {
     std::memcpy(to, from, sizeof(float) * count);
     return;
@@ -61,7 +62,12 @@ void read_scales(const uint8_t* from, mx::Dtype dtype, int count, float* to) {
     return;
   }
   int i = 0;
-#if defined(__F16C__)
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+  for (; i < count; i += 16) {
+    const __mmask16 some = count - i < 16 ? (1u << (count - i)) - 1 : 0xffff;
+    _mm512_mask_storeu_ps(to + i, some, _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(some, from + 2 * i)));
+  }
+#elif defined(__F16C__)
   auto eight = [&](int at) {
     _mm256_storeu_ps(to + at, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 2 * at))));
   };
@@ -277,6 +283,12 @@ float* scratch(size_t floats) {
   thread_local std::vector<float> room;
   if (room.size() < floats) room.resize(floats);
   return room.data();
+}
+
+void prefetch_rows(const FrozenMatrix& w, int first, int count) {
+  const size_t row = w.packing.row_bytes(w.columns);
+  const uint8_t* end = w.data + row * std::min(w.rows, first + count);
+  for (const uint8_t* p = w.data + row * first; p < end; p += 64) __builtin_prefetch(p);
 }
 
 size_t scale_bytes(mx::Dtype dtype) { return dtype == mx::float32 ? 4 : 2; }

@@ -10,6 +10,9 @@ float* scratch(size_t floats);
 
 size_t scale_bytes(mx::Dtype dtype);
 
+/** Asks for rows [first, first + count) of the matrix, as many of them as there are. */
+void prefetch_rows(const FrozenMatrix& w, int first, int count);
+
 /** y[m, first..first + count) (+)= x · Wᵀ for up to four rows of x, as exact_linear sums; rows of y are w.rows apart.
  *  The matrix is not dense. */
 void multiply_rows(const FrozenMatrix& w, int first, int count, int m, const float* x, float* y, bool accumulate);
