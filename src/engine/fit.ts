@@ -5,6 +5,7 @@ import type { LoraAdapter } from './adapters/lora.ts'
 import type { ModelText } from './model-files.ts'
 import type { CausalLM } from './models/causal-lm.ts'
 import { AdamW } from './optim/adamw.ts'
+import { fitOptions, parseOptions, trainExample } from './options.ts'
 import { takeOptimizerStep } from './optimizer-step.ts'
 import type { TemplateMessage, TemplateTool } from './tokenizer/chat-message.ts'
 import type { TrainRow } from './train-step.ts'
@@ -51,22 +52,25 @@ export interface TrainStep {
 /**
  * Trains an adapter in place, with a learning rate that falls linearly to 0. Between steps other work of the event
  * loop gets its turn.
+ * @param adapter or what makes it, once examples and options are known to be right
  * @returns the steps taken
- * @throws ShadowError `invalid_request` for examples without anything to learn, `training_diverged`
+ * @throws ShadowError `invalid_request` for examples without anything to learn or longer than the context,
+ *   `invalid_config`, `training_diverged`
  */
 export async function fit(
   model: CausalLM,
   text: ModelText,
-  adapter: LoraAdapter,
+  adapter: LoraAdapter | (() => LoraAdapter),
   examples: readonly TrainExample[],
   options: TrainOptions = {},
 ): Promise<TrainStep[]> {
-  const rows = examples.map((example, index) => toRow(text, example, index))
-  const { learning_rate = 2e-4, num_train_epochs = 3, seed = 3407, max_grad_norm = 1 } = options
-  const { per_device_train_batch_size: batchSize = 16, max_tokens_per_pass = 1024 } = options
-  const totalSteps = options.max_steps ?? Math.ceil((num_train_epochs * rows.length) / batchSize)
-  if (rows.length === 0) throw new ShadowError('invalid_request', 'There are no examples to train on.')
-  const optimizer = new AdamW(model.runtime, adapter.parameters)
+  const { onStep: _onStep, signal: _signal, ...settings } = parseOptions(fitOptions, options, 'train')
+  const { learning_rate, seed, max_grad_norm, max_tokens_per_pass } = settings
+  const rows = toRows(model, text, examples)
+  const batchSize = settings.per_device_train_batch_size
+  const totalSteps = settings.max_steps ?? Math.ceil((settings.num_train_epochs * rows.length) / batchSize)
+  const trained = typeof adapter === 'function' ? adapter() : adapter
+  const optimizer = new AdamW(model.runtime, trained.parameters)
   const steps: TrainStep[] = []
   try {
     for (let step = 0; step < totalSteps && options.signal?.aborted !== true; step++) {
@@ -78,12 +82,12 @@ export async function fit(
       const learningRate = learning_rate * (1 - step / totalSteps)
       const { loss, gradNorm } = takeOptimizerStep({
         model,
-        adapter,
+        adapter: trained,
         optimizer,
         passes,
         learningRate,
         maxGradNorm: max_grad_norm,
-        lossOptions: (pass) => (adapter.dropout > 0 ? { dropoutSeed: seed + step * 1009 + pass } : {}),
+        lossOptions: (pass) => (trained.dropout > 0 ? { dropoutSeed: seed + step * 1009 + pass } : {}),
       })
       const report = { step: step + 1, totalSteps, learningRate, loss, gradNorm }
       steps.push(report)
@@ -105,14 +109,32 @@ function rowsOf(rows: readonly TrainRow[], step: number, batchSize: number, seed
   }).filter((row) => row !== undefined)
 }
 
-function toRow({ tokenizer, chatTemplate }: ModelText, example: TrainExample, index: number): TrainRow {
-  const name = `Example ${index + 1}`
+function toRows(model: CausalLM, text: ModelText, examples: readonly TrainExample[]): TrainRow[] {
+  if (!Array.isArray(examples) || examples.length === 0)
+    throw new ShadowError('invalid_request', 'There are no examples to train on.')
+  return examples.map((example, index) => {
+    const row = toRow(text, example, `Example ${index + 1}`)
+    if (row.ids.length <= model.contextLength) return row
+    throw new ShadowError(
+      'invalid_request',
+      `${row.name} has ${row.ids.length} tokens, the model's context is ${model.contextLength}.`,
+      { hint: 'Shorten it, or leave it out.' },
+    )
+  })
+}
+
+function toRow({ tokenizer, chatTemplate }: ModelText, example: TrainExample, name: string): NamedRow {
+  parseExample(example, name)
   if (typeof example === 'string') {
     const { eosTokenId } = tokenizer
     const ids = Int32Array.from([
       ...tokenizer.encode(example),
       ...(eosTokenId === undefined ? [] : [eosTokenId]),
     ])
+    if (ids.length < 2)
+      throw new ShadowError('invalid_request', `${name} is too short to learn from.`, {
+        hint: 'A token needs one before it to be predicted.',
+      })
     return { ids, targetWeights: new Float32Array(ids.length).fill(1, 1), name }
   }
   const { messages, tools = [] } = example
@@ -123,4 +145,12 @@ function toRow({ tokenizer, chatTemplate }: ModelText, example: TrainExample, in
       hint: 'End each conversation with the answer that is wanted.',
     })
   return { ids, targetWeights: Float32Array.from(targetMask), name }
+}
+
+type NamedRow = TrainRow & { readonly name: string }
+
+function parseExample(example: TrainExample, name: string): void {
+  const { success, error } = trainExample.safeParse(example)
+  if (!success)
+    throw new ShadowError('invalid_request', `${name} ${error.issues[0]?.message}.`, { cause: error })
 }

@@ -17,6 +17,7 @@ import {
   saveLora,
 } from './model-files.ts'
 import type { CausalLM } from './models/causal-lm.ts'
+import { conversation, generateOptions, loadOptions, parseOptions } from './options.ts'
 import { Reply } from './reply.ts'
 import type { GenerateResult } from './sample/request.ts'
 import { GenerationScheduler } from './sample/scheduler.ts'
@@ -65,12 +66,14 @@ const maxBatch = 4
  * Loads a model.
  * @param name a pulled model's name, or the path of a GGUF file or of a Hugging Face folder; default: the small model
  *   that `shadow setup` fetches
- * @throws ShadowError `not_found`, `missing_prerequisite`, `invalid_file` naming file and field, `engine_failed`
+ * @throws ShadowError `not_found`, `missing_prerequisite`, `invalid_file` naming file and field, `invalid_config` naming
+ *   the option, `engine_failed`
  */
 export async function load(
   name: string = defaultModelName,
   options: LoadOptions = {},
 ): Promise<LanguageModel> {
+  parseOptions(loadOptions, options, 'load')
   const { adapter, maxContext, threads, verbose = true, ...weights } = options
   const say = (text: string): void => {
     if (verbose) process.stderr.write(`${text}\n`)
@@ -151,6 +154,15 @@ export class LanguageModel implements Disposable {
     messages: readonly TemplateMessage[],
     { tools = [], ...options }: ChatOptions = {},
   ): Promise<Reply> {
+    const { success, error } = conversation.safeParse(messages)
+    if (!success)
+      throw new ShadowError(
+        'invalid_request',
+        'A conversation is a list of messages with role and content.',
+        {
+          cause: error,
+        },
+      )
     const prompt = this.text.chatTemplate.encodePrompt(messages, tools)
     const { text, finishReason } = await this.#continue(prompt, options)
     return new Reply(text, finishReason)
@@ -176,10 +188,11 @@ export class LanguageModel implements Disposable {
         },
       )
     const config = { r: 16, lora_alpha: 32, lora_dropout: 0, target_modules: 'all', ...adapter } as const
-    this.#adapter ??= LoraAdapter.create(this.model, config, options.seed ?? 3407)
+    const adapterToTrain = (): LoraAdapter =>
+      (this.#adapter ??= LoraAdapter.create(this.model, config, options.seed ?? 3407))
     // What the cache holds was computed with the adapter as it was.
     this.#stopGenerator()
-    return await fit(this.model, this.text, this.#adapter, examples, options)
+    return await fit(this.model, this.text, adapterToTrain, examples, options)
   }
 
   /**
@@ -215,8 +228,10 @@ export class LanguageModel implements Disposable {
 
   async #continue(
     promptIds: Int32Array,
-    { maxNewTokens = 256, temperature = 0.7, topP = 0.95, seed, onText, signal }: GenerateOptions,
+    options: GenerateOptions,
   ): Promise<{ text: string; finishReason: GenerateResult['finishReason'] }> {
+    parseOptions(generateOptions, options, 'generate')
+    const { maxNewTokens = 256, temperature = 0.7, topP = 0.95, seed, onText, signal } = options
     const decoder = this.text.tokenizer.decodeStream({ skipSpecialTokens: true })
     let text = ''
     const give = (piece: string): void => {

@@ -62,7 +62,7 @@ export async function openDatabase<Schema>(
   try {
     if (state === 'behind') {
       if (options.readonly === true) throw behind(path)
-      await migrate(db, path, migrations)
+      await migrate(sqlite, db, path, migrations)
     }
   } catch (cause) {
     await db.destroy()
@@ -162,16 +162,25 @@ export function isBehind(path: string, migrations: Record<string, Migration>): b
   }
 }
 
+/** All of them in one transaction, or none; two processes one after the other. */
 async function migrate<Schema>(
+  sqlite: SqliteDatabase.Database,
   db: Kysely<Schema>,
   path: string,
   migrations: Record<string, Migration>,
 ): Promise<void> {
   const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } })
-  const { error } = await migrator.migrateToLatest()
-  if (error === undefined) return
-  throw new ShadowError('store_failed', `Can't migrate ${path}: ${messageOf(error)}.`, {
-    hint: 'The file was left as it is.',
-    cause: error,
-  })
+  try {
+    // Kysely opens none of its own for SQLite.
+    sqlite.exec('BEGIN IMMEDIATE')
+    const { error } = await migrator.migrateToLatest()
+    if (error !== undefined) throw error
+    sqlite.exec('COMMIT')
+  } catch (cause) {
+    if (sqlite.inTransaction) sqlite.exec('ROLLBACK')
+    throw new ShadowError('store_failed', `Can't migrate ${path}: ${messageOf(cause)}.`, {
+      hint: "The file was left as it is. Check the disk's free space, and try again.",
+      cause,
+    })
+  }
 }

@@ -1,5 +1,7 @@
 /** What an adapter's configuration says of each layer, by PEFT's rules. Loads no native code. */
+import { z } from 'zod'
 import { ShadowError } from '../../lib/error.ts'
+import { parseOptions } from '../options.ts'
 
 /** `all`: every linear layer of the blocks; a list: layers by name, or by the end of their dotted path. */
 export type TargetModules = 'all' | 'attention' | 'mlp' | readonly string[]
@@ -21,6 +23,34 @@ export interface LoraConfig {
   rank_pattern?: LayerPattern
   /** Alphas of layers that differ from `lora_alpha`. */
   alpha_pattern?: LayerPattern
+}
+
+const loraConfig = z.strictObject({
+  r: z.int().positive(),
+  lora_alpha: z.number().positive(),
+  lora_dropout: z.number().nonnegative().lt(1),
+  target_modules: z.union([z.enum(['all', 'attention', 'mlp']), z.array(z.string()).min(1)]),
+  use_rslora: z.boolean().optional(),
+  use_dora: z.boolean().optional(),
+  rank_pattern: z.record(z.string(), z.int().positive()).optional(),
+  alpha_pattern: z.record(z.string(), z.number().positive()).optional(),
+})
+
+/** @throws ShadowError `invalid_config` naming the field */
+export function checkLoraConfig(config: LoraConfig): void {
+  parseOptions(loraConfig, config, 'adapter')
+}
+
+/** @throws ShadowError `invalid_config` naming a pattern that no adapted layer matches: it would do nothing */
+export function checkPatterns(config: LoraConfig, layers: readonly { readonly path: string }[]): void {
+  for (const field of ['rank_pattern', 'alpha_pattern'] as const)
+    for (const key of Object.keys(config[field] ?? {}))
+      if (!layers.some(({ path }) => expression(key).test(path)))
+        throw new ShadowError(
+          'invalid_config',
+          `${field} names ${JSON.stringify(key)}, which no adapted layer matches.`,
+          { hint: `A layer's path is like ${layers[0]?.path}; a pattern stands for its end.` },
+        )
 }
 
 interface Scaling {

@@ -13,7 +13,14 @@ import { key, split, uniform } from '../tensor/random.ts'
 import type { Runtime } from '../tensor/runtime.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import type { Adapter } from './adapter.ts'
-import { layerRank, layerScale, type LoraConfig, targetLayers } from './lora-config.ts'
+import {
+  checkLoraConfig,
+  checkPatterns,
+  layerRank,
+  layerScale,
+  type LoraConfig,
+  targetLayers,
+} from './lora-config.ts'
 
 /** One adapted layer: where its factors stand among the parameters. */
 interface Layer {
@@ -76,7 +83,9 @@ export class LoraAdapter implements Adapter {
   /** A fresh adapter; the same for the same seed. @throws ShadowError `invalid_config`. */
   static create(model: CausalLM, config: LoraConfig, seed: number): LoraAdapter {
     const { runtime } = model
+    checkLoraConfig(config)
     const linears = targetLayers(model.linears, config.target_modules)
+    checkPatterns(config, linears)
     const magnitudes = new Map(
       config.use_dora === true
         ? linears.map(({ path }) => [

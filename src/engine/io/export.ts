@@ -1,10 +1,10 @@
 /** Adapters and models in the formats of others. Loads no native code. */
-import { existsSync, readdirSync } from 'node:fs'
 import { ShadowError } from '../../lib/error.ts'
 import { openExportBase } from './export-base.ts'
 import { exportGguf, exportGgufLora } from './export-gguf.ts'
 import { exportHuggingFace } from './export-hf.ts'
 import { saveMlxAdapter } from './mlx-lm.ts'
+import { intoNewFolder } from './new-folder.ts'
 import { loraModules } from './adapter.ts'
 import { readAdapterFolder } from './adapter-folder.ts'
 import { saveAdapter } from './peft.ts'
@@ -28,7 +28,7 @@ export interface ExportRequest {
   format: ExportFormat
   /** One of `exportTypes[format]`. */
   type?: string
-  /** Must be new or empty. */
+  /** Must be new or empty; a new one appears when all of it is written. */
   outFolder: string
   /** Told what the export does that one might not expect. */
   onNote?: (text: string) => void
@@ -39,9 +39,16 @@ export interface ExportRequest {
  * @throws ShadowError `conflict` when the folder holds something, `invalid_request`, `invalid_file`, `store_failed`
  */
 export async function exportModel(request: ExportRequest): Promise<void> {
-  const { basePath, adapterFolder, format, outFolder } = request
-  if (existsSync(outFolder) && readdirSync(outFolder).length > 0)
-    throw new ShadowError('conflict', `${outFolder} is not empty.`, { hint: 'Name a new folder with --out.' })
+  const { format } = request
+  if (!exportFormats.includes(format))
+    throw new ShadowError('invalid_request', `There is no format "${format}".`, {
+      hint: `Choose one of: ${exportFormats.join(', ')}.`,
+    })
+  await intoNewFolder(request.outFolder, (folder) => exportInto(folder, request))
+}
+
+async function exportInto(outFolder: string, request: ExportRequest): Promise<void> {
+  const { basePath, adapterFolder, format } = request
   const adapter = adapterFolder === null ? null : readAdapterFolder(adapterFolder)
   if (adapter === null && format !== 'hf' && format !== 'gguf')
     throw new ShadowError('invalid_request', `There is no adapter to write as ${format}.`, {
