@@ -42,7 +42,7 @@ async function handOn(context: ProxyContext, req: IncomingMessage, socket: Duple
   const sent = pairsOf(req.rawHeaders)
   const model = new URLSearchParams(target.query).get('model') ?? ''
   const question = { task: target.task, dialect: null, modelName: model, headers: sent }
-  const { upstream, name } = chooseUpstream(context, question)
+  const { upstream, name, model: own } = chooseUpstream(context, question)
   if (upstream === null) throw unknownUpstream(name, target.task)
   if (upstream.upgrade === undefined) {
     throw new ShadowError('invalid_config', `The upstream ${name} takes no WebSockets.`, {
@@ -54,12 +54,17 @@ async function handOn(context: ProxyContext, req: IncomingMessage, socket: Duple
   const leave = () => agent.abort(new Error('The agent closed its connection.'))
   socket.once('close', leave)
   const reply = await upstream.upgrade({
-    path: target.path + target.query,
+    path: target.path + (own === null ? target.query : withModel(target.query, own)),
     headers: [...without(endToEnd(sent), 'host'), ['Connection', 'Upgrade'], ['Upgrade', 'websocket']],
     signal: agent.signal,
   })
   socket.off('close', leave)
   await relay(reply, name, socket, head)
+}
+
+/** The query with another model in it, and nothing else changed. */
+function withModel(query: string, model: string): string {
+  return query.replace(/([?&]model=)[^&]*/, (_all, name: string) => name + encodeURIComponent(model))
 }
 
 async function relay(reply: UpgradeReply, name: string, agent: Duplex, head: Buffer): Promise<void> {

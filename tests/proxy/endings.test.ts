@@ -85,6 +85,33 @@ test('an agent that leaves cancels the upstream at once, and what came is kept',
   expect(call).toMatchObject({ status: 'aborted', error: null, replies: [{ message: { content: 'abc' } }] })
 })
 
+test('the upstream knows within 50 ms that an agent has left', { timeout: 30_000 }, async () => {
+  const closed: number[] = []
+  await using shadow = await startProxy({
+    answer: (_request, res) => {
+      void streamThen(() => {})(_request, res, res.req)
+      res.on('close', () => closed.push(performance.now()))
+    },
+  })
+  const took: number[] = []
+  while (took.length < 7) {
+    const leaving = new AbortController()
+    const reply = await fetch(`${shadow.origin}/v1/chat/completions`, {
+      method: 'POST',
+      body: simple,
+      signal: leaving.signal,
+    })
+    await reply.body?.getReader().read()
+    const left = performance.now()
+    leaving.abort()
+    const before = took.length
+    await vi.waitFor(() => expect(closed.length).toBeGreaterThan(before), { ...patience, interval: 2 })
+    took.push((closed[before] ?? Number.POSITIVE_INFINITY) - left)
+  }
+  // The median: the machine may do much else.
+  expect(took.toSorted((a, b) => a - b)[3]).toBeLessThan(50)
+})
+
 test('an agent that leaves before anything came is recorded as aborted', async () => {
   await using shadow = await startProxy({ answer: () => {} })
   const leaving = new AbortController()

@@ -199,3 +199,41 @@ test('in a random growth of conversations every edge is found', { timeout: 60_00
     { numRuns: 25 },
   )
 })
+
+test('without any name, in a random growth of interleaved conversations every edge is found', {
+  timeout: 60_000,
+}, async () => {
+  await using shadow = await startProxy({ answer: anyDialect })
+  let run = 0
+  const step = fc.record({ from: fc.nat(), isNew: fc.boolean(), text: fc.constantFrom('a', 'b', 'c') })
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 2, maxLength: 16 }), async (steps) => {
+      run++
+      // Every agent opens with one of three texts, so that many openings are equal.
+      const made: { id: string; session: string; messages: { role: string; content: string }[] }[] = []
+      for (const { from, isNew, text } of steps) {
+        const at = isNew ? undefined : made[from % Math.max(made.length, 1)]
+        const opening = { role: 'system', content: `run ${run}` }
+        const messages = [...(at?.messages ?? [opening]), { role: 'user', content: text }]
+        // An equal opening that nobody has gone on from may be what is tried again.
+        const retried = made.filter(({ messages: known }) => {
+          const isFollowed = made.some((each) =>
+            each.messages.slice(0, -1).includes(known[known.length - 1] ?? opening),
+          )
+          return !isFollowed && JSON.stringify(known.slice(0, -1)) === JSON.stringify(messages)
+        })
+        const next = await call(shadow, '/chat/completions', { messages })
+        const reply = { role: 'assistant', content: `answer ${count}` }
+        expect((await shadow.reader.readCall(next.id)).parent).toBe(at?.id ?? null)
+        if (at !== undefined) expect(next.session).toBe(at.session)
+        else {
+          const others = made.filter((each) => !retried.includes(each)).map(({ session }) => session)
+          const own = retried.map(({ session }) => session)
+          expect(others.filter((session) => !own.includes(session))).not.toContain(next.session)
+        }
+        made.push({ ...next, messages: [...messages, reply] })
+      }
+    }),
+    { numRuns: 25 },
+  )
+})

@@ -70,6 +70,24 @@ test('in JSON only what is said changes: keys, structure and pictures stay as th
   expect(counts).toEqual({ email: 2, credit_card: 1, word: 1 })
 })
 
+test('what models and users name in objects of their own is no structure', () => {
+  const redactor = redactorFor(
+    redaction.parse({ patterns: [{ name: 'staff', pattern: 'EMP-\\d+' }] }),
+    redaction.parse({}),
+  )
+  const staff = { id: 'EMP-1', list: [{ status: 'EMP-2', type: ['EMP-3'] }], n: 1 }
+  const use = (input: object) => ({ type: 'tool_use', id: 'EMP-4', input, model: 'EMP-5' })
+  const document = (own: object) => ({
+    metadata: { id: own },
+    input: [{ role: 'user', id: 'EMP-6', content: [use(own), use({ input: own })] }, { id: 'EMP-7' }],
+    id: 'EMP-8',
+  })
+  const text = Buffer.from(redactor?.json(Buffer.from(JSON.stringify(document(staff), null, 1)), {}) ?? [])
+  const gone = '[redacted:staff]'
+  const left = { id: gone, list: [{ status: gone, type: [gone] }], n: 1 }
+  expect(JSON.parse(text.toString())).toEqual(document(left))
+})
+
 test('whatever the document, it stays one, and its bytes stay the same where nothing is found', () => {
   fc.assert(
     fc.property(fc.json(), (text) => {

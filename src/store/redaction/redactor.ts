@@ -24,6 +24,9 @@ const structural = new Set([
   'stop_reason',
 ])
 
+/** Objects that are users' and models' own all the way down, so that no name in them gives structure. */
+const ownObjects = new Set(['input', 'metadata'])
+
 /** Characters from which a run of nothing but base64 is a picture or a sound rather than text. */
 const blobChars = 256
 const blob = /^(?:data:[\w.+/;=-]{0,100};base64,)?[A-Za-z0-9+/_-]+={0,2}$/
@@ -67,15 +70,19 @@ export class Redactor {
     const pieces: string[] = []
     let key = ''
     let end = 0
+    const nesting = new Nesting()
     for (let start = document.indexOf('"'); start !== -1; start = document.indexOf('"', end)) {
       const between = document.slice(end, start)
+      nesting.pass(between)
       end = endOfString(document, start)
       const token = document.slice(start, end)
       const isKey = /^\s*:/.test(document.slice(end, end + 64))
-      const redacted = isKey ? token : this.token(token, structural.has(key), counts)
+      const isStructural = structural.has(key) && !nesting.isInOwn
+      const redacted = isKey ? token : this.token(token, isStructural, counts)
       pieces.push(this.gap(between, counts), redacted)
       // A value that follows is this key's; the elements of a list are its list's.
       if (isKey) key = token.slice(1, -1)
+      nesting.opener = isKey ? key : ''
     }
     pieces.push(this.gap(document.slice(end), counts))
     return pieces.join('')
@@ -97,6 +104,28 @@ export class Redactor {
       counts['credit_card'] = (counts['credit_card'] ?? 0) + 1
       return '"[redacted:credit_card]"'
     })
+  }
+}
+
+/** Which objects a place in a document lies in. */
+class Nesting {
+  /** The key whose value begins next; '' where none does. */
+  opener = ''
+  private readonly open: boolean[] = []
+
+  get isInOwn(): boolean {
+    return this.open.at(-1) === true
+  }
+
+  /** What stands between two texts. */
+  pass(text: string): void {
+    for (const character of text) {
+      if (character === '{') this.open.push(this.isInOwn || ownObjects.has(this.opener))
+      else if (character === '[') this.open.push(this.isInOwn)
+      else if (character === '}' || character === ']') this.open.pop()
+      else if (character !== ',') continue
+      this.opener = ''
+    }
   }
 }
 
