@@ -9,6 +9,7 @@ import { builtFrom } from './io/file-problem.ts'
 import { loadGguf } from './io/gguf.ts'
 import { isModelFolder, type ModelFolder, openModelFolder } from './io/model-folder.ts'
 import { saveAdapter } from './io/peft.ts'
+import type { StoredTensor } from './io/stored-tensor.ts'
 import { type Quantization, weightSource } from './io/weight-source.ts'
 import type { CausalLM } from './models/causal-lm.ts'
 import { createModel } from './models/registry.ts'
@@ -70,11 +71,27 @@ export function loadModel(
 ): ModelText & { readonly model: CausalLM } {
   const text = loadText(path)
   using file = openModel(path)
+  if (typeof quantization === 'object') checkGroups(path, file.tensors.values(), quantization)
   const weights = weightSource(file.tensors, quantization)
   const model = createModel(runtime, file.config, dtype === 'bfloat16' ? inBfloat16(weights) : weights)
   // What loading freed would be kept for reuse, and training wants other sizes.
   runtime.native.clearCache()
   return { ...text, model }
+}
+
+/** @throws ShadowError invalid_config where quantising on load would leave every matrix as it is */
+function checkGroups(
+  path: string,
+  tensors: Iterable<StoredTensor>,
+  { groupSize = 64 }: Exclude<Quantization, string>,
+): void {
+  for (const { shape, readPacked } of tensors)
+    if (shape.length === 2 && (readPacked !== undefined || (shape[1] ?? 0) % groupSize === 0)) return
+  throw new ShadowError(
+    'invalid_config',
+    `${path} cannot be quantised: no matrix has rows that divide into groups of ${groupSize}.`,
+    { hint: 'Load it without quantisation.' },
+  )
 }
 
 /** What a model's files hold, read one tensor at a time; loads no native code. @throws ShadowError as loadModel */

@@ -45,7 +45,8 @@ export async function trainRows(
   const parsed = trainConfig.safeParse(settings)
   if (!parsed.success) {
     const issue = parsed.error.issues[0]
-    throw new ShadowError('invalid_config', `Setting ${issue?.path.join('.')}: ${issue?.message}.`, {
+    const name = issue?.path.join('.') ?? ''
+    throw new ShadowError('invalid_config', `Setting${name === '' ? 's' : ` ${name}`}: ${issue?.message}.`, {
       cause: parsed.error,
     })
   }

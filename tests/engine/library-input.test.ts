@@ -97,6 +97,7 @@ describe('what the library is told', () => {
     [{ quantization: { bits: 3 } }, /quantization/],
     [{ quantization: 'int4' }, /quantization/],
     [{ loadIn4bit: true }, /"loadIn4bit"/],
+    [{ quantization: { bits: 4 } }, /cannot be quantised: no matrix has rows that divide into groups of 64/],
   ])('load with %j is refused', async (options, says) => {
     expect(await problemOf(load(tiny, { verbose: false, ...untyped(options) }))).toMatch(says)
   })
@@ -118,6 +119,12 @@ describe('where a result is written', () => {
     expect(await problemOf(onnx)).toBe('invalid_request: There is no format "onnx".')
     expect(readdirSync('.')).toEqual(before)
     expect(readdirSync(root)).toEqual(['tiny-llama.gguf'])
+  })
+
+  test('a type that the format does not have is refused', async () => {
+    const outFolder = join(root, 'typed')
+    const request = { basePath: tiny, adapterFolder: null, format: 'peft', type: 'q8_0', outFolder } as const
+    expect(await problemOf(exportModel(request))).toMatch(/^invalid_request: The format peft has no choice/)
   })
 
   test('what fails on the way leaves nothing behind', async () => {

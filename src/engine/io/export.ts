@@ -49,6 +49,10 @@ export async function exportModel(request: ExportRequest): Promise<void> {
 
 async function exportInto(outFolder: string, request: ExportRequest): Promise<void> {
   const { basePath, adapterFolder, format } = request
+  if (request.type !== undefined && format !== 'hf' && format !== 'gguf')
+    throw new ShadowError('invalid_request', `The format ${format} has no choice of --type.`, {
+      hint: 'Leave it out, or choose --format hf or gguf.',
+    })
   const adapter = adapterFolder === null ? null : readAdapterFolder(adapterFolder)
   if (adapter === null && format !== 'hf' && format !== 'gguf')
     throw new ShadowError('invalid_request', `There is no adapter to write as ${format}.`, {
