@@ -50,7 +50,7 @@ export class MessagesStreamAssembler implements StreamAssembler {
       if (data.trim() !== '') this.error ??= damagedEvent
       return
     }
-    const { type, index, message, delta, content_block: block, usage } = event
+    const { type, index, message, delta, content_block: block, usage, ...others } = event
     if (type === 'message_start' && isFields(message)) this.head = message
     else if (type === 'content_block_start' && typeof index === 'number' && isFields(block)) {
       this.blocks.set(index, { fields: { ...emptyFields(), ...block }, input: '' })
@@ -59,8 +59,10 @@ export class MessagesStreamAssembler implements StreamAssembler {
       if (known !== undefined) grow(known, delta)
     } else if (type === 'message_delta' && this.head !== null) {
       const before = isFields(this.head['usage']) ? this.head['usage'] : {}
+      // What stands beside the delta (`context_management`) is the message's own too.
       this.head = {
         ...this.head,
+        ...others,
         ...(isFields(delta) ? delta : {}),
         ...(isFields(usage) ? { usage: { ...before, ...usage } } : {}),
       }

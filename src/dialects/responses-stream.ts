@@ -70,6 +70,14 @@ function responseIn(data: string): string {
   return member === undefined ? '{}' : textOfBytes(bytes, member.value)
 }
 
+/** Which field of an item itself an event goes on with. */
+const grownBy = new Map([
+  ['response.function_call_arguments.delta', 'arguments'],
+  ['response.mcp_call_arguments.delta', 'arguments'],
+  ['response.custom_tool_call_input.delta', 'input'],
+  ['response.code_interpreter_call_code.delta', 'code'],
+])
+
 /** What an item's fields are while it is being made; when it is done the event brings it whole. */
 function grow(item: Fields, event: Fields): void {
   const { type, delta, part } = event
@@ -84,10 +92,9 @@ function grow(item: Fields, event: Fields): void {
     growPart(item, 'content', event['content_index'], 'refusal', delta)
   } else if (type === 'response.reasoning_summary_text.delta') {
     growPart(item, 'summary', event['summary_index'], 'text', delta)
-  } else if (type === 'response.function_call_arguments.delta') {
-    item['arguments'] = `${textIn(item, 'arguments')}${delta}`
-  } else if (type === 'response.custom_tool_call_input.delta') {
-    item['input'] = `${textIn(item, 'input')}${delta}`
+  } else if (typeof type === 'string') {
+    const name = grownBy.get(type)
+    if (name !== undefined) item[name] = `${textIn(item, name)}${delta}`
   }
 }
 

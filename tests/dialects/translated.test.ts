@@ -253,6 +253,7 @@ const anthropicStream = [
     type: 'message_delta',
     delta: { stop_reason: 'tool_use', stop_sequence: null },
     usage: { output_tokens: 9 },
+    context_management: { applied_edits: [] },
   },
   { type: 'message_stop' },
 ].map(event)
@@ -270,6 +271,7 @@ test('a streamed message of Anthropic’s is put together, however it is cut, wi
           { type: 'tool_use', id: 't' },
         ],
         stop_reason: 'tool_use',
+        context_management: { applied_edits: [] },
         usage: { input_tokens: 3, output_tokens: 9 },
       })
       expect(dialect('messages').splitReply(Buffer.from(text ?? ''))).toMatchObject({
@@ -329,6 +331,23 @@ test('a streamed response is the bytes of its last event; one that was cut is wh
     expect(assembler.terminated).toBe(false)
     expect(JSON.parse(text ?? '').output).toMatchObject([{ content: [{ text: 'Hi 🙂' }] }])
   }
+})
+
+test('of a response that was cut, what every kind of call had come to is kept', () => {
+  const kinds = {
+    function_call: ['function_call_arguments', 'arguments'],
+    mcp_call: ['mcp_call_arguments', 'arguments'],
+    custom_tool_call: ['custom_tool_call_input', 'input'],
+    code_interpreter_call: ['code_interpreter_call_code', 'code'],
+  }
+  const events = Object.entries(kinds).flatMap(([type, [name]], output_index) => [
+    { type: 'response.output_item.added', output_index, item: { type } },
+    ...['{"a"', ':1'].map((delta) => ({ type: `response.${name}.delta`, output_index, delta })),
+  ])
+  const { text } = assemble('responses', [...responseStream.slice(0, 1), ...events.map(event)].join(''))
+  expect(JSON.parse(text ?? '').output).toEqual(
+    Object.entries(kinds).map(([type, [, field = '']]) => ({ type, [field]: '{"a":1' })),
+  )
 })
 
 test('a streamed text completion is put together', () => {
