@@ -18,6 +18,7 @@ export type Fingerprint = z.infer<typeof fingerprint>
 
 /** Settings that change no result beyond rounding: a training may go on with others. */
 const free: ReadonlySet<string> = new Set<keyof TrainConfig>([
+  'gradient_checkpointing',
   'logging_steps',
   'max_tokens_per_pass',
   'report_to',

@@ -1,4 +1,5 @@
 /** How the steps of a run are laid out. Decided once, at its start, so that a resumed run decides the same. */
+import type { TrainConfig } from '../src/contract/train-config.ts'
 import {
   type CausalLM,
   type LayoutName,
@@ -20,7 +21,7 @@ export function chooseLayout(
   model: CausalLM,
   adapter: Adapter,
   rows: readonly TrainRow[],
-  maxTokens: number,
+  config: Pick<TrainConfig, 'max_tokens_per_pass' | 'gradient_checkpointing'>,
   onNote: (text: string) => void,
 ): LayoutName {
   const { dropout } = adapter
@@ -30,9 +31,11 @@ export function chooseLayout(
     )
     return 'packed'
   }
-  const compared = rowsToCompare(rows, maxTokens)
+  const compared = rowsToCompare(rows, config.max_tokens_per_pass)
   if (compared.length < 2) return 'tree'
-  const deviation = layoutDeviation(model, adapter, compared)
+  const deviation = layoutDeviation(model, adapter, compared, {
+    gradientCheckpointing: config.gradient_checkpointing,
+  })
   if (deviation <= largestDeviation) return 'tree'
   onNote(
     `the tree of the first step differs from the packed batch by ${deviation.toExponential(1)} (more than ${largestDeviation}): rows are packed, and prefixes that they share are computed for each`,

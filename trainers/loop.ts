@@ -74,7 +74,7 @@ export class TrainingLoop implements Disposable {
       weightDecay: config.weight_decay,
     })
     const first = this.#batchOf(0).flat()
-    this.#layout = chooseLayout(model, this.adapter, first, config.max_tokens_per_pass, parts.onNote)
+    this.#layout = chooseLayout(model, this.adapter, first, config, parts.onNote)
   }
 
   get parameterNames(): readonly string[] {
@@ -183,7 +183,11 @@ export class TrainingLoop implements Disposable {
       passes: this.#passes(batch),
       learningRate: lr,
       maxGradNorm: config.max_grad_norm,
-      lossOptions: (pass) => ({ dropoutSeed: this.#dropoutSeed(pass), layout: this.#layout }),
+      lossOptions: (pass) => ({
+        dropoutSeed: this.#dropoutSeed(pass),
+        layout: this.#layout,
+        gradientCheckpointing: config.gradient_checkpointing,
+      }),
     })
     this.step += 1
     const rows = batch.flat()

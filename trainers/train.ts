@@ -204,8 +204,9 @@ function advance(loop: TrainingLoop, config: TrainConfig): ReturnType<TrainingLo
     if (thrown.code === 'training_diverged')
       throw new ShadowError(thrown.code, where, { hint: thrown.hint ?? '', cause: thrown })
     if (thrown.code !== 'out_of_memory') throw thrown
+    const first = config.gradient_checkpointing ? 'Lower' : 'Set gradient_checkpointing, or lower'
     throw new ShadowError(thrown.code, where, {
-      hint: `Lower max_tokens_per_pass (now ${config.max_tokens_per_pass}), then max_length (now ${config.max_length}) or lora_r (now ${config.lora_r}).`,
+      hint: `${first} max_tokens_per_pass (now ${config.max_tokens_per_pass}), then max_length (now ${config.max_length}) or lora_r (now ${config.lora_r}).`,
       cause: thrown,
     })
   }

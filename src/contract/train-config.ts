@@ -91,6 +91,8 @@ export const trainConfigFields = z.strictObject({
   gradient_accumulation_steps: z.number().int().positive().default(1),
   /** Tokens of one forward and backward pass; bounds memory, changes no result beyond rounding. */
   max_tokens_per_pass: z.number().int().positive().default(1024),
+  /** Keep each block's input alone and compute the block again in the backward pass: same bits, less memory, slower. */
+  gradient_checkpointing: z.boolean().default(false),
   /** Null, with max_steps null too: 60 steps. */
   num_train_epochs: z.number().positive().nullable().default(3),
   /** Overrides num_train_epochs. */

@@ -28,6 +28,8 @@ export interface TrainOptions {
   per_device_train_batch_size?: number
   /** Tokens of one forward and backward pass. Default 1024; changes no result beyond rounding. */
   max_tokens_per_pass?: number
+  /** Compute each block again in the backward pass: the same bits, less memory, slower. Default false. */
+  gradient_checkpointing?: boolean
   /** Null: gradients are not clipped. Default 1. */
   max_grad_norm?: number | null
   /** Order of the rows, dropout. Default 3407. */
@@ -66,6 +68,7 @@ export async function fit(
 ): Promise<TrainStep[]> {
   const { onStep: _onStep, signal: _signal, ...settings } = parseOptions(fitOptions, options, 'train')
   const { learning_rate, seed, max_grad_norm, max_tokens_per_pass } = settings
+  const { gradient_checkpointing: gradientCheckpointing } = settings
   const rows = toRows(model, text, examples)
   const batchSize = settings.per_device_train_batch_size
   const totalSteps = settings.max_steps ?? Math.ceil((settings.num_train_epochs * rows.length) / batchSize)
@@ -87,7 +90,10 @@ export async function fit(
         passes,
         learningRate,
         maxGradNorm: max_grad_norm,
-        lossOptions: (pass) => (trained.dropout > 0 ? { dropoutSeed: seed + step * 1009 + pass } : {}),
+        lossOptions: (pass) => ({
+          gradientCheckpointing,
+          ...(trained.dropout > 0 ? { dropoutSeed: seed + step * 1009 + pass } : {}),
+        }),
       })
       const report = { step: step + 1, totalSteps, learningRate, loss, gradNorm }
       steps.push(report)

@@ -1,17 +1,22 @@
 /** How far the tree is from the packed batch, for a model whose family may not have been tried with it. */
 import type { Adapter } from './adapters/adapter.ts'
 import type { CausalLM } from './models/causal-lm.ts'
-import { lossAndGradients, type TrainRow } from './train-step.ts'
+import { type LossOptions, lossAndGradients, type TrainRow } from './train-step.ts'
 
 /**
  * The larger of two relative differences between the same rows laid out as a tree and packed: of the loss, and of the
  * gradient over all parameters (Euclidean norm). About 1e-6 where the family's attention, positions and rotary
  * embedding follow the tree. Not defined under dropout.
  */
-export function layoutDeviation(model: CausalLM, adapter: Adapter, rows: readonly TrainRow[]): number {
+export function layoutDeviation(
+  model: CausalLM,
+  adapter: Adapter,
+  rows: readonly TrainRow[],
+  options: Pick<LossOptions, 'gradientCheckpointing'> = {},
+): number {
   return model.runtime.tidy(() => {
-    const tree = lossAndGradients(model, adapter, rows, { layout: 'tree' })
-    const packed = lossAndGradients(model, adapter, rows, { layout: 'packed' })
+    const tree = lossAndGradients(model, adapter, rows, { ...options, layout: 'tree' })
+    const packed = lossAndGradients(model, adapter, rows, { ...options, layout: 'packed' })
     let difference = 0
     let norm = 0
     packed.gradients.forEach((gradient, index) => {

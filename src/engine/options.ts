@@ -51,6 +51,7 @@ export const fitOptions = z.strictObject({
   num_train_epochs: z.number().positive().default(3),
   per_device_train_batch_size: z.int().positive().default(16),
   max_tokens_per_pass: z.int().positive().default(1024),
+  gradient_checkpointing: z.boolean().default(false),
   max_grad_norm: z.number().positive().nullable().default(1),
   seed: z.int().nonnegative().default(3407),
   onStep: callback.optional(),

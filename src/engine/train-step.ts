@@ -112,8 +112,10 @@ function nllOf(
   { layout, predictions }: Prepared,
   view: AdapterView | null,
   gradient: boolean,
+  checkpointed?: readonly Tensor[],
 ): Tensor {
-  return headLoss(model.hidden(layout.tokens, view), model.head, predictions, view, gradient)
+  const hidden = model.hidden(layout.tokens, view, checkpointed)
+  return headLoss(hidden, model.head, predictions, view, gradient)
 }
 
 export interface LossOptions {
@@ -124,6 +126,8 @@ export interface LossOptions {
    * draws for each row, so with it only `packed` is possible. Default: `tree`, with dropout `packed`.
    */
   layout?: LayoutName
+  /** Keep each block's input alone, and compute the block again in the backward pass: same bits, less memory, slower. */
+  gradientCheckpointing?: boolean
 }
 
 /**
@@ -147,14 +151,16 @@ export function lossAndGradients(
     })
   const prepared = prepare(model, batch, options.layout ?? (dropout ? 'packed' : 'tree'))
   const { predictions } = prepared
+  const sparing = options.gradientCheckpointing === true
   return runtime.tidy(() => {
     const { loss, auxiliary, ...graph } = runtime.valueAndGrad((parameters) => {
-      const nll = nllOf(model, prepared, adapter.view(parameters, options.dropoutSeed), true)
+      const view = adapter.view(parameters, options.dropoutSeed)
+      const nll = nllOf(model, prepared, view, true, sparing ? parameters : undefined)
       return { loss: sum(multiply(nll, runtime.fromFloat32(predictions.weights))), auxiliary: [nll] }
     }, adapter.parameters)
     // Under dropout some come transposed; they are added up in place.
     const gradients = graph.gradients.map(contiguous)
-    runtime.evaluate([loss, ...auxiliary, ...gradients])
+    runtime.evaluate([loss, ...auxiliary, ...gradients], { sparing })
     const lossSum = loss.item()
     if (!Number.isFinite(lossSum))
       throw diverged(batch, predictions, auxiliary[0]?.toFloat32Array() ?? new Float32Array())

@@ -8,6 +8,7 @@ import {
   Runtime,
   type TrainRow,
 } from '../../src/engine/index.ts'
+import { trainConfig } from '../../src/contract/train-config.ts'
 import { chooseLayout } from '../../trainers/layout.ts'
 
 const runtime = new Runtime()
@@ -35,7 +36,9 @@ const rows: TrainRow[] = [0, 1, 2].map((row) => ({
 
 function choice(of: CausalLM, adapter: LoraAdapter): { layout: string; notes: string[] } {
   const notes: string[] = []
-  const layout = chooseLayout(of, adapter, rows, 40, (note) => notes.push(note))
+  const layout = chooseLayout(of, adapter, rows, trainConfig.parse({ max_tokens_per_pass: 40 }), (note) =>
+    notes.push(note),
+  )
   return { layout, notes }
 }
 

@@ -1,8 +1,10 @@
 import { readdirSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ZodError } from 'zod'
+import type { TrainingRow } from '../../src/contract/dataset.ts'
 import { type TrainConfig, trainConfig, trainConfigFields } from '../../src/contract/train-config.ts'
 import { taskConfig } from '../../src/contract/task.ts'
+import { LlamaForCausalLM, Runtime } from '../../src/engine/index.ts'
 import { ShadowError } from '../../src/lib/error.ts'
 import { applySettings } from '../../src/ops/task-settings.ts'
 import { methods } from '../../trainers/registry.ts'
@@ -39,6 +41,7 @@ const changes: Record<keyof TrainConfig, { to: unknown; beside?: Record<string, 
   per_device_train_batch_size: { to: 3 },
   gradient_accumulation_steps: { to: 2 },
   max_tokens_per_pass: { to: 16 },
+  gradient_checkpointing: { to: true },
   num_train_epochs: { to: 2, beside: { max_steps: null } },
   max_steps: { to: 3 },
   seed: { to: 1 },
@@ -84,7 +87,39 @@ describe('settings of a training', () => {
       if (JSON.stringify(before) === JSON.stringify(after)) silent.push(name)
       expect(before, name).toHaveProperty('hash')
     }
-    expect(silent).toEqual([])
+    // Its results are the same to the last bit; what it is for has a test of its own.
+    expect(silent).toEqual(['gradient_checkpointing'])
+  })
+
+  it('of which gradient_checkpointing changes the memory of a step, and no bit of the adapter', async () => {
+    const runtime = new Runtime()
+    const model = LlamaForCausalLM.random(
+      runtime,
+      {
+        vocab_size: tiny.model.vocabularySize,
+        hidden_size: 48,
+        intermediate_size: 96,
+        num_hidden_layers: 12,
+        num_attention_heads: 4,
+        num_key_value_heads: 2,
+        rms_norm_eps: 1e-5,
+        rope_theta: 10_000,
+        max_position_embeddings: 512,
+        tie_word_embeddings: true,
+      },
+      5,
+    )
+    const rows: TrainingRow[] = [{ text: 'Tickets wait for an answer. '.repeat(15) }]
+    const outcome = async (gradient_checkpointing: boolean) => {
+      const before = runtime.memory().activeBytes
+      runtime.native.resetPeakMemory()
+      const settings = { method: 'cpt', gradient_checkpointing, max_steps: 2 }
+      const { hash } = await tiny.run(settings, { model, rows })
+      return { hash, bytes: runtime.memory().peakBytes - before }
+    }
+    const [kept, again] = [await outcome(false), await outcome(true)]
+    expect(again.hash).toBe(kept.hash)
+    expect(again.bytes).toBeLessThan(kept.bytes / 2)
   })
 
   it('that do nothing in a training are said by name', async () => {

@@ -38,8 +38,12 @@ export interface CausalLM {
   readonly linears: readonly LinearSpec[]
   /** The LM head, (vocabulary, hidden), frozen. */
   readonly head: FrozenMatrix
-  /** Hidden states after the last norm, (tokens, hidden); differentiable in the adapter's factors. */
-  hidden(tokens: PackedTokens, view: AdapterView | null): Tensor
+  /**
+   * Hidden states after the last norm, (tokens, hidden); differentiable in the adapter's factors.
+   * @param checkpointed given for gradient checkpointing: what is differentiated. Each block then keeps its input alone
+   *   and is computed again in the backward pass
+   */
+  hidden(tokens: PackedTokens, view: AdapterView | null, checkpointed?: readonly Tensor[]): Tensor
   /** The same for generation: reads and fills the cache, independent of batch mates. */
   step(tokens: CachedTokens, view: AdapterView | null): Tensor
   /** hidden (n, h) → logits (n, vocabulary), each row independent of the others. */

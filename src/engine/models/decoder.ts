@@ -10,7 +10,7 @@ import { RotaryEmbedding } from '../nn/rotary.ts'
 import { takeMatrix, type WeightSource } from '../nn/weights.ts'
 import type { FrozenMatrix } from '../tensor/frozen-matrix.ts'
 import { loraLinear } from '../tensor/fused.ts'
-import { multiply, take } from '../tensor/ops.ts'
+import { checkpoint, multiply, take } from '../tensor/ops.ts'
 import type { Runtime } from '../tensor/runtime.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { type Architecture, architectureLinears, layerPrefix } from './architecture.ts'
@@ -52,8 +52,8 @@ export class DecoderForCausalLM implements CausalLM {
     this.linears = architectureLinears(architecture)
   }
 
-  hidden(tokens: PackedTokens, view: AdapterView | null): Tensor {
-    return this.#forward(tokens.ids, tokens.positions, tokens, view)
+  hidden(tokens: PackedTokens, view: AdapterView | null, checkpointed?: readonly Tensor[]): Tensor {
+    return this.#forward(tokens.ids, tokens.positions, tokens, view, checkpointed)
   }
 
   step({ ids, positions, slots, cache }: CachedTokens, view: AdapterView | null): Tensor {
@@ -104,6 +104,7 @@ export class DecoderForCausalLM implements CausalLM {
     positions: Int32Array,
     layout: AttentionLayout,
     view: AdapterView | null,
+    checkpointed?: readonly Tensor[],
   ): Tensor {
     const { runtime } = this
     const { embeddingScale, layers } = this.architecture
@@ -121,7 +122,8 @@ export class DecoderForCausalLM implements CausalLM {
     let x = embeddingScale === 1 ? embedded : multiply(embedded, embeddingScale)
     this.#blocks.forEach((block, layer) => {
       const rotation = rotations[layers[layer]?.rotation ?? -1] ?? null
-      x = block.forward(x, rotation, layout, view)
+      const output = block.forward(x, rotation, layout, view)
+      x = checkpointed === undefined ? output : checkpoint(output, [x, ...checkpointed])
     })
     return this.#norm.apply(x, view)
   }

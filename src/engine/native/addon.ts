@@ -204,7 +204,8 @@ export interface NativeAddon {
   /** MLX's affine quantisation: codes, scales, biases. */
   quantize(w: ArrayHandle, bits: number, groupSize: number): ArrayHandle[]
 
-  evaluate(arrays: readonly ArrayHandle[]): void
+  evaluate(arrays: readonly ArrayHandle[], sparing: boolean): void
+  checkpoint(output: ArrayHandle, inputs: readonly ArrayHandle[]): ArrayHandle
   valueAndGrad(
     loss: (parameters: ArrayHandle[]) => ArrayHandle[],
     parameters: readonly ArrayHandle[],

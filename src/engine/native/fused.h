@@ -53,6 +53,10 @@ mx::array lora_linear(const mx::array& x, const mx::array& weight, std::vector<i
 mx::array linear_cross_entropy(const mx::array& hidden, const mx::array& weight, const mx::array& rows,
                                const mx::array& targets, bool needs_gradient, const Packing& packing);
 
+/** `output`, for whose derivative all between it and `inputs` is computed again instead of being kept. Needed while a
+ *  function is differentiated, elsewhere without effect. `output` depends on nothing differentiated but the inputs. */
+mx::array checkpoint(const mx::array& output, const std::vector<mx::array>& inputs);
+
 /** Keys and values of `slots` sequences, for every layer: [layer][slot][head][position][dim]. */
 class KvCache {
  public:

@@ -47,6 +47,22 @@ Napi::Value value_and_gradient(const Args& a) {
   return result;
 }
 
+/** (arrays, sparing) Buffers are allocated when work is queued, some hundred operations ahead of the work itself. Under a
+ *  limit of memory that is always passed, MLX queues no more than it needs to. */
+Napi::Value evaluate(const Args& a) {
+  auto arrays = a.arrays(0);
+  if (!a.boolean(1)) {
+    mx::eval(std::move(arrays));
+    return a.env().Undefined();
+  }
+  struct Limit {
+    size_t usual = mx::set_memory_limit(0);
+    ~Limit() { mx::set_memory_limit(usual); }
+  } limit;
+  mx::eval(std::move(arrays));
+  return a.env().Undefined();
+}
+
 /** Cores this process may use: its affinity, and less where a cgroup grants less. */
 int available_cores() {
   cpu_set_t set;
@@ -63,11 +79,9 @@ int available_cores() {
 }  // namespace
 
 void define_transforms(Napi::Object exports) {
-  define(exports, "evaluate", [](const Args& a) -> Napi::Value {
-    mx::eval(a.arrays(0));
-    return a.env().Undefined();
-  });
+  define(exports, "evaluate", evaluate);
   define(exports, "valueAndGrad", value_and_gradient);
+  define(exports, "checkpoint", [](const Args& a) { return wrap(a.env(), checkpoint(a.array(0), a.arrays(1))); });
 }
 
 void define_runtime(Napi::Object exports) {

@@ -113,6 +113,21 @@ export function stopGradient(x: Tensor): Tensor {
   return x.runtime.wrap(x.runtime.native.stopGradient(x.handle))
 }
 
+/**
+ * Gradient checkpointing: the same value, for whose derivative all that was computed between `inputs` and `output` is
+ * computed again, instead of being kept. Bits do not change: random keys, indices and constants are the same ones.
+ * @param inputs every differentiated tensor that `output` depends on, or what lies between the two; others do no harm
+ */
+export function checkpoint(output: Tensor, inputs: readonly Tensor[]): Tensor {
+  const { runtime } = output
+  return runtime.wrap(
+    runtime.native.checkpoint(
+      output.handle,
+      inputs.map(({ handle }) => handle),
+    ),
+  )
+}
+
 export function contiguous(x: Tensor): Tensor {
   return x.runtime.wrap(x.runtime.native.contiguous(x.handle))
 }

@@ -91,9 +91,13 @@ export class Runtime {
     this.native.copyInPlace(handles(into), handles(from))
   }
 
-  /** Runs the graphs of these tensors. */
-  evaluate(tensors: readonly Tensor[]): void {
-    this.native.evaluate(tensors.map((tensor) => tensor.handle))
+  /**
+   * Runs the graphs of these tensors.
+   * @param options.sparing prepare little ahead of the work: less memory is held at a time
+   */
+  evaluate(tensors: readonly Tensor[], options: { sparing?: boolean } = {}): void {
+    const handles = tensors.map((tensor) => tensor.handle)
+    this.native.evaluate(handles, options.sparing ?? false)
   }
 
   /**
