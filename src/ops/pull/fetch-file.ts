@@ -20,7 +20,7 @@ export interface FetchParts {
   onBytes(bytes: number): void
 }
 
-/** @throws ShadowError `upstream_unreachable`, `upstream_error` for a checksum that differs */
+/** @throws ShadowError `upstream_unreachable`, `upstream_error` for a checksum that differs, `store_failed` */
 export async function fetchFile(parts: FetchParts): Promise<void> {
   const { file, path, onBytes, signal } = parts
   let failures = 0
@@ -40,6 +40,7 @@ export async function fetchFile(parts: FetchParts): Promise<void> {
     } catch (thrown) {
       signal.throwIfAborted()
       if (thrown instanceof ShadowError && thrown.code !== 'upstream_unreachable') throw thrown
+      if (isOfDisk(thrown)) throw unwritable(thrown, path)
       failures = (await sizeOf(path)) > before ? 0 : failures + 1
       if (failures >= attempts) throw unreachable(thrown, file)
       await sleep(firstWaitMs * 2 ** failures, undefined, { signal })
@@ -85,6 +86,25 @@ async function matches(path: string, { checksum, bytes }: HubFile): Promise<bool
 
 async function sizeOf(path: string): Promise<number> {
   return (await stat(path).catch(() => null))?.size ?? 0
+}
+
+const diskCodes = ['ENOSPC', 'EDQUOT', 'EFBIG', 'EROFS', 'EACCES', 'EPERM', 'EIO', 'ENOENT', 'ENOTDIR']
+
+/** Trying again does not mend a disk. */
+function isOfDisk(thrown: unknown): thrown is Error {
+  return (
+    thrown instanceof Error &&
+    'syscall' in thrown &&
+    'code' in thrown &&
+    diskCodes.includes(String(thrown.code))
+  )
+}
+
+function unwritable(thrown: Error, path: string): ShadowError {
+  return new ShadowError('store_failed', `${path} cannot be written: ${thrown.message}.`, {
+    hint: 'Free some space or set SHADOW_CACHE to another disk; pull again to go on where it ended.',
+    cause: thrown,
+  })
 }
 
 function unreachable(thrown: unknown, { name }: HubFile): ShadowError {
