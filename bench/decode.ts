@@ -8,7 +8,7 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
-import { loadText } from '../src/engine/index.ts'
+import { chatTemplateOf, loadText } from '../src/engine/index.ts'
 import { ensureDefaultModel } from '../src/setup/model.mjs'
 import { peerPython, peerScript } from './peers/python.ts'
 import { figure, median, type Row } from './row.ts'
@@ -64,7 +64,9 @@ export async function run(): Promise<Row[]> {
 
 /** Different from the first tokens on, so that no sequence is computed once for all. */
 function sixteenPrompts(model: string): number[][] {
-  const { tokenizer, chatTemplate } = loadText(model)
+  const text = loadText(model)
+  const { tokenizer } = text
+  const chatTemplate = chatTemplateOf(text)
   return Array.from({ length: 16 }, (_, i) => {
     const content = `${i + 3} facts about the river that flows through the capital of country number ${i * 7 + 2}, please, with a word on its history`
     const prompt = chatTemplate.render([

@@ -2,7 +2,7 @@
 import { ShadowError } from '../lib/error.ts'
 import { seededRandom, shuffled } from '../lib/random.ts'
 import type { LoraAdapter } from './adapters/lora.ts'
-import type { ModelText } from './model-files.ts'
+import { chatTemplateOf, type ModelText } from './model-files.ts'
 import type { CausalLM } from './models/causal-lm.ts'
 import { AdamW } from './optim/adamw.ts'
 import { fitOptions, parseOptions, trainExample } from './options.ts'
@@ -129,9 +129,10 @@ function toRows(model: CausalLM, text: ModelText, examples: readonly TrainExampl
   })
 }
 
-function toRow({ tokenizer, chatTemplate }: ModelText, example: TrainExample, name: string): NamedRow {
+function toRow(text: ModelText, example: TrainExample, name: string): NamedRow {
   parseExample(example, name)
   if (typeof example === 'string') {
+    const { tokenizer } = text
     const { eosTokenId } = tokenizer
     const ids = Int32Array.from([
       ...tokenizer.encode(example),
@@ -145,7 +146,7 @@ function toRow({ tokenizer, chatTemplate }: ModelText, example: TrainExample, na
   }
   const { messages, tools = [] } = example
   const lossOn = messages.map(({ role }) => role === 'assistant')
-  const { ids, targetMask } = chatTemplate.encode(messages, { tools, lossOn })
+  const { ids, targetMask } = chatTemplateOf(text).encode(messages, { tools, lossOn })
   if (!targetMask.includes(1))
     throw new ShadowError('invalid_request', `${name} has no assistant turn to learn.`, {
       hint: 'End each conversation with the answer that is wanted.',

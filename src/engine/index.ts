@@ -28,7 +28,15 @@ export {
   modelsFolder,
   pulledFolder,
 } from './local-models.ts'
-export { loadLora, loadModel, loadText, type ModelText, saveFullModel, saveLora } from './model-files.ts'
+export {
+  chatTemplateOf,
+  loadLora,
+  loadModel,
+  loadText,
+  type ModelText,
+  saveFullModel,
+  saveLora,
+} from './model-files.ts'
 export { createModel, modelTypes } from './models/registry.ts'
 export type { AdapterView } from './nn/adapter-view.ts'
 export type { LinearSpec } from './nn/projections.ts'

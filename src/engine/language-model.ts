@@ -10,6 +10,7 @@ import { fit, type TrainExample, type TrainOptions, type TrainStep } from './fit
 import { type ExportFormat, exportModel } from './io/export.ts'
 import { findModel } from './local-models.ts'
 import {
+  chatTemplateOf,
   type LoadOptions as WeightOptions,
   loadLora,
   loadModel,
@@ -163,7 +164,7 @@ export class LanguageModel implements Disposable {
           cause: error,
         },
       )
-    const prompt = this.text.chatTemplate.encodePrompt(messages, tools)
+    const prompt = chatTemplateOf(this.text).encodePrompt(messages, tools)
     const { text, finishReason } = await this.#continue(prompt, options)
     return new Reply(text, finishReason)
   }

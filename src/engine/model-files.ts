@@ -25,7 +25,8 @@ const prefix = 'base_model.model.'
 
 export interface ModelText {
   readonly tokenizer: Tokenizer
-  readonly chatTemplate: ChatTemplate
+  /** Undefined for a base model, which goes on from texts and learns from them, and has no conversations. */
+  readonly chatTemplate: ChatTemplate | undefined
 }
 
 /**
@@ -33,11 +34,14 @@ export interface ModelText {
  * @throws ShadowError not_found | invalid_file naming what is wrong with the file
  */
 export function loadText(path: string): ModelText {
-  const { tokenizer, chatTemplate } = isModelFolder(path) ? readTokenizerFolder(path) : ggufText(path)
-  if (chatTemplate !== undefined) return { tokenizer, chatTemplate }
-  const field = isModelFolder(path) ? 'tokenizer_config.json: chat_template' : 'tokenizer.chat_template'
-  throw new ShadowError('invalid_file', `${path}: ${field}: is missing.`, {
-    hint: 'Choose a model that was made for chat (an "instruct" one).',
+  return isModelFolder(path) ? readTokenizerFolder(path) : ggufText(path)
+}
+
+/** @throws ShadowError `invalid_request` for a model without one */
+export function chatTemplateOf({ chatTemplate }: ModelText): ChatTemplate {
+  if (chatTemplate !== undefined) return chatTemplate
+  throw new ShadowError('invalid_request', 'The model has no chat template, so it has no conversations.', {
+    hint: 'Choose a model that was made for chat (an "instruct" one), or give it plain text.',
   })
 }
 

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import {
+  chatTemplateOf,
   type LanguageModel,
   load,
   type Reply,
@@ -62,9 +63,11 @@ export class Chat implements Disposable {
   readonly #options: ChatOptions
   readonly #messages: TemplateMessage[]
 
-  /** @throws ShadowError not_found | missing_base | invalid_file */
+  /** @throws ShadowError not_found | missing_base | invalid_file, invalid_request for a model without a chat template */
   static async open(workspace: Workspace, options: ChatOptions): Promise<Chat> {
-    return new Chat(await openTarget(workspace, options), options)
+    const model = await openTarget(workspace, options)
+    chatTemplateOf(model.text)
+    return new Chat(model, options)
   }
 
   private constructor(model: LanguageModel, options: ChatOptions) {

@@ -4,11 +4,14 @@ import type { ChatMessage, ToolDefinition } from '../contract/message.ts'
 import type { ServePolicy } from '../contract/task.ts'
 import {
   type CausalLM,
+  type ChatTemplate,
+  chatTemplateOf,
   GenerationScheduler,
   loadLora,
   loadModel,
   type ModelText,
   Runtime,
+  type Tokenizer,
 } from '../engine/index.ts'
 import { ShadowError } from '../lib/error.ts'
 import type { ServedModel } from './protocol.ts'
@@ -35,11 +38,12 @@ const maxBatch = 16
 
 export class ServedModels {
   readonly #model: CausalLM
-  readonly #text: ModelText
+  readonly #tokenizer: Tokenizer
+  readonly #chatTemplate: ChatTemplate
   readonly #scheduler: GenerationScheduler
   readonly #served = new Map<string, ServedModel>()
 
-  /** @throws ShadowError invalid_file | engine_failed */
+  /** @throws ShadowError invalid_file | engine_failed, invalid_request for a model without a chat template */
   static open(modelPath: string, models: readonly ServedModel[]): ServedModels {
     const { model, ...text } = loadModel(new Runtime(), modelPath, { quantization: 'keep' })
     const served = new ServedModels(model, text)
@@ -49,7 +53,8 @@ export class ServedModels {
 
   private constructor(model: CausalLM, text: ModelText) {
     this.#model = model
-    this.#text = text
+    this.#tokenizer = text.tokenizer
+    this.#chatTemplate = chatTemplateOf(text)
     this.#scheduler = new GenerationScheduler(model, { maxBatch, maxContext: model.contextLength })
   }
 
@@ -76,7 +81,7 @@ export class ServedModels {
    */
   async generate(request: GenerationRequest): Promise<Generation> {
     const { adapterPath, policy } = this.#require(request.model)
-    const promptIds = this.#text.chatTemplate.encodePrompt(request.messages, request.tools)
+    const promptIds = this.#chatTemplate.encodePrompt(request.messages, request.tools)
     const limit = this.#model.contextLength
     if (promptIds.length + request.maxTokens > limit) {
       throw new ShadowError(
@@ -84,7 +89,7 @@ export class ServedModels {
         `The conversation has ${promptIds.length} tokens and asks for ${request.maxTokens} more; the model's context is ${limit}.`,
       )
     }
-    const decoded = this.#text.tokenizer.decodeStream({ skipSpecialTokens: true })
+    const decoded = this.#tokenizer.decodeStream({ skipSpecialTokens: true })
     const stopText = new StopText(request.stop)
     const stopped = new AbortController()
     let text = ''
@@ -99,7 +104,7 @@ export class ServedModels {
       maxTokens: request.maxTokens,
       temperature: policy.temperature,
       topP: 1,
-      stopIds: this.#text.tokenizer.endTokenIds,
+      stopIds: this.#tokenizer.endTokenIds,
       adapter: adapterPath === null ? null : request.model,
       onToken: (id) => {
         tokens += 1

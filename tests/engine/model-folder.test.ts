@@ -4,8 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import {
+  chatTemplateOf,
   createModel,
   encodeSafetensors,
+  load,
   loadModel,
   loadText,
   pack,
@@ -133,10 +135,10 @@ describe('a whole model as a folder', async () => {
   const messages = [{ role: 'user', content: 'three  colours, 🙂' }] as const
 
   function answersOf(path: string) {
-    const { model, tokenizer, chatTemplate } = loadModel(runtime, path)
-    const ids = [...chatTemplate.encodePrompt(messages)]
+    const { model, ...text } = loadModel(runtime, path)
+    const ids = [...chatTemplateOf(text).encodePrompt(messages)]
     const logits = runtime.tidy(() => model.logits(model.hidden(pack([ids]), null)).toFloat32Array())
-    return { ids, logits, ends: tokenizer.endTokenIds }
+    return { ids, logits, ends: text.tokenizer.endTokenIds }
   }
 
   test('has the text and the numbers of the GGUF file that it came from', () => {
@@ -148,9 +150,9 @@ describe('a whole model as a folder', async () => {
     cpSync(folder, copy, { recursive: true })
     writeFileSync(join(copy, 'generation_config.json'), JSON.stringify({ eos_token_id: [1, 5] }))
     writeFileSync(join(copy, 'chat_template.jinja'), 'say {{ messages[0].content }}')
-    const { tokenizer, chatTemplate } = loadText(copy)
-    expect(tokenizer.endTokenIds).toEqual([1, 5])
-    expect(chatTemplate.render(messages)).toBe('say three  colours, 🙂')
+    const text = loadText(copy)
+    expect(text.tokenizer.endTokenIds).toEqual([1, 5])
+    expect(chatTemplateOf(text).render(messages)).toBe('say three  colours, 🙂')
   })
 
   test('exported again it is the same, files about text included', async () => {
@@ -172,16 +174,32 @@ describe('a whole model as a folder', async () => {
     await expect(exportModel(request)).rejects.toMatchObject({ code: 'invalid_request' })
   })
 
-  test.each([
-    ['tokenizer.json', 'not_found', /tokenizer\.json cannot be read/],
-    ['tokenizer_config.json', 'invalid_file', /chat_template: is missing/],
-  ])('without %s it has no text', (name, code, problem) => {
+  function without(name: string): string {
     const copy = join(root, `without-${name}`)
     cpSync(folder, copy, { recursive: true })
     rmSync(join(copy, name))
-    expect(() => loadText(copy)).toThrow(
-      expect.objectContaining({ code, message: expect.stringMatching(problem) }),
+    return copy
+  }
+
+  test('without tokenizer.json it has no text', () => {
+    expect(() => loadText(without('tokenizer.json'))).toThrow(
+      expect.objectContaining({
+        code: 'not_found',
+        message: expect.stringMatching(/tokenizer\.json cannot be read/),
+      }),
     )
+  })
+
+  test('without a chat template it goes on from texts and learns from them, and has no conversations', async () => {
+    using model = await load(without('tokenizer_config.json'))
+    using whole = await load(folder)
+    const greedy = { temperature: 0, maxNewTokens: 3 }
+    expect(await model.generate('three colours', greedy)).toBe(await whole.generate('three colours', greedy))
+    const steps = await model.train(['three colours'], { max_steps: 1 })
+    expect(steps).toHaveLength(1)
+    const refusal = { code: 'invalid_request', message: expect.stringMatching(/no chat template/) }
+    await expect(model.chat(messages)).rejects.toMatchObject(refusal)
+    await expect(model.train([{ messages: [...messages] }])).rejects.toMatchObject(refusal)
   })
 })
 

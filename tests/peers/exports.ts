@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import {
+  chatTemplateOf,
   type CausalLM,
   GenerationScheduler,
   loadLora,
@@ -81,7 +82,9 @@ const text = 'Order 4711: where  is it? 🙂'
 export async function preparePeers(folder: string): Promise<(peerCase: PeerCase) => PeerResult> {
   const basePath = defaultModelPath()
   const runtime = new Runtime()
-  const { model, tokenizer, chatTemplate } = loadModel(runtime, basePath)
+  const { model, ...modelText } = loadModel(runtime, basePath)
+  const { tokenizer } = modelText
+  const chatTemplate = chatTemplateOf(modelText)
   const write = (name: string, format: ExportFormat, adapterFolder: string | null, type?: string) =>
     exportModel({ basePath, adapterFolder, format, outFolder: join(folder, name), ...(type && { type }) })
   const prompt = [...chatTemplate.encodePrompt([{ role: 'user', content: 'Name three colours.' }])]

@@ -1,7 +1,7 @@
 /** Supervised fine-tuning: the mean NLL of the tokens that loss_on names, each weighted as its message. */
 import type { DatasetRow } from '../../src/contract/dataset.ts'
 import type { LossOn } from '../../src/contract/train-config.ts'
-import type { ModelText, TrainRow } from '../../src/engine/index.ts'
+import { chatTemplateOf, type ModelText, type TrainRow } from '../../src/engine/index.ts'
 import { ShadowError } from '../../src/lib/error.ts'
 import type { Example, Method, NumberedRow } from './method.ts'
 import { packExamples } from './packing.ts'
@@ -43,7 +43,8 @@ function conversation({ row, line }: NumberedRow): DatasetRow {
 }
 
 /** The whole conversation, and beside it a leading part for each learned turn that the template strips once others follow. */
-function encode(row: DatasetRow, { chatTemplate }: ModelText, lossOn: LossOn, name: string): Example {
+function encode(row: DatasetRow, text: ModelText, lossOn: LossOn, name: string): Example {
+  const chatTemplate = chatTemplateOf(text)
   const last = row.loss.findLastIndex((weight) => weight > 0)
   const learned = row.loss.map((weight, index) => weight > 0 && (lossOn !== 'final' || index === last))
   const views = turnViews(chatTemplate, row, learned)
