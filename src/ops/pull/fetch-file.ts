@@ -9,6 +9,8 @@ import type { HubFile, HubModel } from './hub.ts'
 /** Broken connections in a row, without a byte in between, after which it is given up. */
 const attempts = 4
 const firstWaitMs = 500
+/** Of what has come and is not written yet. */
+const mostWaitingBytes = 8_000_000
 
 export interface FetchParts {
   readonly model: Pick<HubModel, 'read'>
@@ -52,14 +54,18 @@ export async function fetchFile(parts: FetchParts): Promise<void> {
 }
 
 async function append({ model, file, path, onBytes }: FetchParts, start: number): Promise<void> {
-  const body = await model.read(file.name, start)
-  if (body === null) {
-    await rm(path, { force: true })
-    return
-  }
+  // Opened before anything is asked for, and written beside the reading: a connection that breaks takes along what has
+  // come and nobody has asked for yet.
   const out = await open(path, start === 0 ? 'w' : 'a', 0o600)
-  let bytes = start
+  let writing = Promise.resolve()
   try {
+    const body = await model.read(file.name, start)
+    if (body === null) {
+      await out.truncate(0)
+      return
+    }
+    let bytes = start
+    let waiting = 0
     for await (const chunk of body) {
       bytes += chunk.length
       if (bytes > file.bytes)
@@ -67,12 +73,24 @@ async function append({ model, file, path, onBytes }: FetchParts, start: number)
           'upstream_error',
           `${file.name} is longer than the ${file.bytes} bytes that the hub lists.`,
         )
-      await out.writeFile(chunk)
-      onBytes(bytes)
+      const onDisk = bytes
+      waiting += chunk.length
+      writing = writing.then(async () => {
+        await out.writeFile(chunk)
+        waiting -= chunk.length
+        onBytes(onDisk)
+      })
+      // Its failure is thrown below.
+      writing.catch(() => undefined)
+      if (waiting > mostWaitingBytes) await writing
     }
-    await out.sync()
   } finally {
-    await out.close()
+    try {
+      await writing
+      await out.sync()
+    } finally {
+      await out.close()
+    }
   }
 }
 
