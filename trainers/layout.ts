@@ -1,10 +1,12 @@
 /** How the steps of a run are laid out. Decided once, at its start, so that a resumed run decides the same. */
 import type { TrainConfig } from '../src/contract/train-config.ts'
 import {
+  type Adapter,
   type CausalLM,
+  commonPrefix,
   type LayoutName,
   layoutDeviation,
-  type Adapter,
+  prefixOrder,
   type TrainRow,
 } from '../src/engine/index.ts'
 
@@ -12,8 +14,8 @@ import {
 const largestDeviation = 1e-4
 
 /**
- * `tree`, unless the adapter drops elements for each row, or this model gives other results in a tree than packed:
- * then `packed`, with a sentence about it. The comparison costs two passes.
+ * `tree`, unless the adapter drops elements for each row, or this model gives other results in a tree than in a padded
+ * batch: then `packed`, with a sentence about it. The comparison costs two passes.
  * @param adapter as it is before the first step
  * @param rows of the first step
  */
@@ -31,23 +33,39 @@ export function chooseLayout(
     )
     return 'packed'
   }
-  const compared = rowsToCompare(rows, config.max_tokens_per_pass)
+  const sharing = rows.filter(({ ids }) => ids.length <= model.sharedLength)
+  const compared = rowsToCompare(sharing, config.max_tokens_per_pass)
   if (compared.length < 2) return 'tree'
   const deviation = layoutDeviation(model, adapter, compared, {
     gradientCheckpointing: config.gradient_checkpointing,
   })
   if (deviation <= largestDeviation) return 'tree'
   onNote(
-    `the tree of the first step differs from the packed batch by ${deviation.toExponential(1)} (more than ${largestDeviation}): rows are packed, and prefixes that they share are computed for each`,
+    `the tree of the first step differs from the padded batch by ${deviation.toExponential(1)} (more than ${largestDeviation}): rows are packed, and prefixes that they share are computed for each`,
   )
   return 'packed'
 }
 
-/** Rows of the step that fit into one pass side by side, two at least. */
+/**
+ * Rows of the step that share a prefix: the two that share the most, and their neighbours in prefix order as far as all
+ * fit into one padded pass. None where no two share a token: there a tree is nothing new.
+ */
 function rowsToCompare(rows: readonly TrainRow[], maxTokens: number): TrainRow[] {
-  let tokens = 0
-  return rows.filter((row, index) => {
-    tokens += row.ids.length
-    return index < 2 || tokens <= maxTokens
-  })
+  const order = prefixOrder(rows.map(({ ids }) => ids)).flatMap((index) => rows[index] ?? [])
+  const shared = order.slice(1).map((row, at) => commonPrefix(order[at]?.ids ?? new Int32Array(), row.ids))
+  const most = Math.max(0, ...shared)
+  if (most === 0) return []
+  const first = shared.indexOf(most)
+  let [from, to] = [first, first + 2]
+  let longest = Math.max(...order.slice(from, to).map(({ ids }) => ids.length))
+  const takes = (row: TrainRow | undefined): boolean => {
+    if (row === undefined) return false
+    const padded = Math.max(longest, row.ids.length)
+    if ((to - from + 1) * padded > maxTokens) return false
+    longest = padded
+    return true
+  }
+  while (takes(order[to])) to++
+  while (takes(order[from - 1])) from--
+  return order.slice(from, to)
 }

@@ -34,16 +34,37 @@ const rows: TrainRow[] = [0, 1, 2].map((row) => ({
   targetWeights: Float32Array.from({ length: 20 }, (_, t) => (t < 12 ? 0 : 1)),
 }))
 
-function choice(of: CausalLM, adapter: LoraAdapter): { layout: string; notes: string[] } {
+function choice(
+  of: CausalLM,
+  adapter: LoraAdapter,
+  first: readonly TrainRow[] = rows,
+): { layout: string; notes: string[] } {
   const notes: string[] = []
-  const layout = chooseLayout(of, adapter, rows, trainConfig.parse({ max_tokens_per_pass: 40 }), (note) =>
+  const layout = chooseLayout(of, adapter, first, trainConfig.parse({ max_tokens_per_pass: 40 }), (note) =>
     notes.push(note),
   )
   return { layout, notes }
 }
 
+/** A family that takes every run for a sequence of its own. */
+const blind: CausalLM = {
+  runtime,
+  vocabularySize: model.vocabularySize,
+  contextLength: model.contextLength,
+  sharedLength: model.sharedLength,
+  linears: model.linears,
+  head: model.head,
+  hidden: ({ ids, positions, segments }, lora) => model.hidden({ ids, positions, segments }, lora),
+  step: (tokens, lora) => model.step(tokens, lora),
+  logits: (hidden) => model.logits(hidden),
+  createCache: (slots, positions) => model.createCache(slots, positions),
+  rowNorms: (path) => model.rowNorms(path),
+  baseTensors: () => model.baseTensors(),
+  dispose: () => model.dispose(),
+}
+
 describe('the layout of a run', () => {
-  it('is the tree where it agrees with the packed batch, and shared tokens count once', () => {
+  it('is the tree where it agrees with the padded batch, and shared tokens count once', () => {
     const adapter = LoraAdapter.create(model, config, 1)
     expect(layoutDeviation(model, adapter, rows)).toBeLessThan(1e-5)
     expect(choice(model, adapter)).toEqual({ layout: 'tree', notes: [] })
@@ -52,25 +73,23 @@ describe('the layout of a run', () => {
   })
 
   it('is packed, and says so, for a model that gives other results in a tree', () => {
-    /** A family that takes every run for a sequence of its own. */
-    const blind: CausalLM = {
-      runtime,
-      vocabularySize: model.vocabularySize,
-      contextLength: model.contextLength,
-      sharedLength: model.sharedLength,
-      linears: model.linears,
-      head: model.head,
-      hidden: ({ ids, positions, segments }, lora) => model.hidden({ ids, positions, segments }, lora),
-      step: (tokens, lora) => model.step(tokens, lora),
-      logits: (hidden) => model.logits(hidden),
-      createCache: (slots, positions) => model.createCache(slots, positions),
-      rowNorms: (path) => model.rowNorms(path),
-      baseTensors: () => model.baseTensors(),
-      dispose: () => model.dispose(),
-    }
     const { layout, notes } = choice(blind, LoraAdapter.create(blind, config, 1))
     expect(layout).toBe('packed')
-    expect(notes).toEqual([expect.stringContaining('differs from the packed batch')])
+    expect(notes).toEqual([expect.stringContaining('differs from the padded batch')])
+  })
+
+  it('is decided on rows that share something, wherever they stand in the step', () => {
+    const loners: TrainRow[] = [20, 25].map((id) => ({
+      ids: Int32Array.from({ length: 19 }, (_, t) => (id + 3 * t) % 29),
+      targetWeights: Float32Array.from({ length: 19 }, (_, t) => (t === 0 ? 0 : 1)),
+    }))
+    const [first, second] = rows
+    if (first === undefined || second === undefined) throw new Error('two rows')
+    const adapter = LoraAdapter.create(blind, config, 1)
+    // A pass holds two rows.
+    expect(choice(blind, adapter, [...loners, first, second]).layout).toBe('packed')
+    expect(choice(model, adapter, [...loners, first, second]).layout).toBe('tree')
+    expect(choice(blind, adapter, loners)).toEqual({ layout: 'tree', notes: [] })
   })
 
   it('is packed, and says so, under dropout', () => {
