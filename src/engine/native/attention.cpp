@@ -39,11 +39,8 @@ float exponentiate(float* row, int valid, int padded, float scale, float* maximu
   }
   float sum_of_row = sum(total);
   if (j < valid) {
-    vec e = exp(load_part(row + j, valid - j) * scale - m);
-    for (int i = 0; i < valid - j; i++) {
-      row[j + i] = e[i];
-      sum_of_row += e[i];
-    }
+    store_part(row + j, exp(load_part(row + j, valid - j) * scale - m), valid - j);
+    for (; j < valid; j++) sum_of_row += row[j];
   }
   for (j = valid; j < padded; j++) row[j] = 0;
   *maximum = m;
@@ -179,9 +176,11 @@ class AttentionGrad : public FusedPrimitive {
       for (int j = 0; j < padded; j += kLanes) {
         vec probability = exp(load(p + j) - normaliser);
         vec slope = probability * (load(d_p + j) - dot);
-        if (j < first || j + kLanes > depth + 1)
-          for (int lane = 0; lane < kLanes; lane++)
-            if (j + lane < first || j + lane > depth) probability[lane] = slope[lane] = 0;
+        if (j < first || j + kLanes > depth + 1) {
+          const ivec position = lane_numbers() + j, visible = (position > first - 1) & (position < depth + 1);
+          probability = select(visible, probability, vec{});
+          slope = select(visible, slope, vec{});
+        }
         store(p + j, probability);
         store(d_p + j, slope);
       }

@@ -61,9 +61,8 @@ void attend(const float* q, const float* keys, const float* values, int length, 
   }
   float total = sum(totals);
   if (j < length) {
-    vec e = exp(load_part(scores + j, length - j) - maximum);
-    store_part(scores + j, e, length - j);
-    for (int lane = 0; lane < length - j; lane++) total += e[lane];
+    store_part(scores + j, exp(load_part(scores + j, length - j) - maximum), length - j);
+    for (; j < length; j++) total += scores[j];
   }
   const float inverse = 1 / total;
   int d = 0;

@@ -11,6 +11,8 @@
 namespace shadow {
 namespace {
 
+#if defined(__AVX512F__)
+
 /** Vectors a and b folded once: each half of the result holds one of them. */
 inline vec fold_halves(vec a, vec b) {
   return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
@@ -30,52 +32,71 @@ inline void sum_eight(const vec* v, float* out) {
   const vec low = fold_quarters(fold_halves(v[0], v[1]), fold_halves(v[2], v[3]));
   const vec high = fold_quarters(fold_halves(v[4], v[5]), fold_halves(v[6], v[7]));
   vec all = fold_pairs(low, high);
-  all += swap_neighbours(all);
+  all += __builtin_shufflevector(all, all, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
   // Quarters hold vectors 0, 1, 2 and 3, and behind each the one four further.
   const vec ordered = __builtin_shufflevector(all, all, 0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0);
-  for (int i = 0; i < 8; i++) out[i] = ordered[i];
+  store_part(out, ordered, 8);
 }
 
+#endif
+
+template <int N>
+inline void sum_each(const vec* v, float* out) {
+#if defined(__AVX512F__)
+  if constexpr (N % 8 == 0) {
+    for (int i = 0; i < N; i += 8) sum_eight(v + i, out + i);
+    return;
+  }
+#endif
+  for (int i = 0; i < N; i++) out[i] = sum(v[i]);
+}
+
+/** R rows of x by C rows of w in registers, one register of a vector at a time, so that few loads feed many sums. */
 template <int R, int C>
 void tile(int k, const float* x, const float* w, float* y, long ldy) {
-  vec acc[R][C] = {};
+  constexpr int width = sizeof(native) / sizeof(float), parts = kLanes / width;
+  native acc[parts][R][C] = {};
   int p = 0;
   for (; p + kLanes <= k; p += kLanes) {
-    vec column[C];
+    // The next columns come from memory while these are multiplied from the cache.
+    for (int c = 0; c < C; c++) __builtin_prefetch(w + (long)(c + C) * k + p);
+    for (int part = 0; part < parts; part++) {
+      native column[C], row;
+      for (int c = 0; c < C; c++) {
+        std::memcpy(&column[c], w + (long)c * k + p + part * width, sizeof(native));
+        pin(column[c]);
+      }
+      for (int r = 0; r < R; r++) {
+        std::memcpy(&row, x + (long)r * k + p + part * width, sizeof(native));
+        for (int c = 0; c < C; c++) acc[part][r][c] += row * column[c];
+      }
+    }
+  }
+  vec whole[R * C];
+  for (int r = 0; r < R; r++)
     for (int c = 0; c < C; c++) {
-      column[c] = load(w + (long)c * k + p);
-      pin(column[c]);
-      // The next columns come from memory while these are multiplied from the cache.
-      __builtin_prefetch(w + (long)(c + C) * k + p);
+      native of_sum[parts];
+      for (int part = 0; part < parts; part++) of_sum[part] = acc[part][r][c];
+      whole[r * C + c] = bits_as<vec>(of_sum);
     }
+  if (p < k)
     for (int r = 0; r < R; r++) {
-      vec row = load(x + (long)r * k + p);
-      for (int c = 0; c < C; c++) acc[r][c] += row * column[c];
+      const vec row = load_part(x + (long)r * k + p, k - p);
+      for (int c = 0; c < C; c++) whole[r * C + c] += row * load_part(w + (long)c * k + p, k - p);
     }
-  }
-  if (p < k) {
-    vec column[C];
-    for (int c = 0; c < C; c++) column[c] = load_part(w + (long)c * k + p, k - p);
-    for (int r = 0; r < R; r++) {
-      vec row = load_part(x + (long)r * k + p, k - p);
-      for (int c = 0; c < C; c++) acc[r][c] += row * column[c];
-    }
-  }
   float sums[R * C];
-  if constexpr (R * C % 8 == 0) {
-    for (int i = 0; i < R * C; i += 8) sum_eight(&acc[0][0] + i, sums + i);
-  } else {
-    for (int r = 0; r < R; r++)
-      for (int c = 0; c < C; c++) sums[r * C + c] = sum(acc[r][c]);
-  }
+  sum_each<R * C>(whole, sums);
   for (int r = 0; r < R; r++)
     for (int c = 0; c < C; c++) y[r * ldy + c] = sums[r * C + c];
 }
 
+/** A tile's sums leave room in the registers for what they are made of. */
+constexpr int kRows = kVectors >= 32 ? 4 : 2, kColumns = kVectors >= 32 ? 6 : kVectors >= 8 ? 3 : 1;
+
 template <int C>
 void row_panel(int m, int k, const float* x, const float* w, float* y, long ldy) {
   int i = 0;
-  for (; i + 4 <= m; i += 4) tile<4, C>(k, x + (long)i * k, w, y + i * ldy, ldy);
+  for (; i + kRows <= m; i += kRows) tile<kRows, C>(k, x + (long)i * k, w, y + i * ldy, ldy);
   for (; i < m; i++) tile<1, C>(k, x + (long)i * k, w, y + i * ldy, ldy);
 }
 
@@ -92,7 +113,8 @@ void exact_linear(int m, int n, int k, const float* x, const float* w, float* y,
       std::vector<float> local((size_t)count * kBlock);
       const float* rows = x + (long)i0 * k;
       int j = 0;
-      for (; j + 6 <= columns; j += 6) row_panel<6>(count, k, rows, w + (long)(begin + j) * k, local.data() + j, kBlock);
+      for (; j + kColumns <= columns; j += kColumns)
+        row_panel<kColumns>(count, k, rows, w + (long)(begin + j) * k, local.data() + j, kBlock);
       for (; j < columns; j++) row_panel<1>(count, k, rows, w + (long)(begin + j) * k, local.data() + j, kBlock);
       for (int i = 0; i < count; i++) {
         float* out = y + (i0 + i) * ldy + begin;

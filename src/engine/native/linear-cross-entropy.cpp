@@ -32,9 +32,8 @@ float softmax_minus_target(float* logits, int n, int target) {
   }
   float sum_of_row = sum(total);
   if (i < n) {
-    vec e = exp(load_part(logits + i, n - i) - maximum);
-    store_part(logits + i, e, n - i);
-    for (int lane = 0; lane < n - i; lane++) sum_of_row += e[lane];
+    store_part(logits + i, exp(load_part(logits + i, n - i) - maximum), n - i);
+    for (; i < n; i++) sum_of_row += logits[i];
   }
   const float inverse = 1 / sum_of_row;
   for (i = 0; i < n; i++) logits[i] *= inverse;

@@ -8,6 +8,9 @@
 namespace shadow {
 namespace {
 
+/** Rows of a tile that is one vector wide: registers stay free for a row of b and an element of a. */
+constexpr int kRows = kVectors >= 32 ? 16 : kVectors - 2;
+
 /** One register tile: R rows by V vectors. PART: of the last vector only `tail` lanes are real. */
 template <int R, int V, bool PART>
 void tile(int k, float alpha, Strided a, const float* b, long ldb, float* c, long ldc, bool accumulate, int tail) {
@@ -44,6 +47,8 @@ void column_panel(int m, int k, float alpha, Strided a, const float* b, long ldb
   auto at = [&](int i) { return Strided{a.data + i * a.row, a.row, a.column}; };
   int i = 0;
   for (; i + R <= m; i += R) tile<R, V, PART>(k, alpha, at(i), b, ldb, c + i * ldc, ldc, accumulate, tail);
+  if constexpr (R > 4)
+    for (; i + 4 <= m; i += 4) tile<4, V, PART>(k, alpha, at(i), b, ldb, c + i * ldc, ldc, accumulate, tail);
   for (; i + 2 <= m; i += 2) tile<2, V, PART>(k, alpha, at(i), b, ldb, c + i * ldc, ldc, accumulate, tail);
   for (; i < m; i++) tile<1, V, PART>(k, alpha, at(i), b, ldb, c + i * ldc, ldc, accumulate, tail);
 }
@@ -53,11 +58,13 @@ void column_panel(int m, int k, float alpha, Strided a, const float* b, long ldb
 void micro_gemm(int m, int n, int k, float alpha, Strided a, const float* b, long ldb, float* c, long ldc,
                 bool accumulate) {
   int j = 0;
-  for (; j + 64 <= n; j += 64) column_panel<6, 4>(m, k, alpha, a, b + j, ldb, c + j, ldc, accumulate);
-  for (; j + 48 <= n; j += 48) column_panel<8, 3>(m, k, alpha, a, b + j, ldb, c + j, ldc, accumulate);
-  for (; j + 32 <= n; j += 32) column_panel<8, 2>(m, k, alpha, a, b + j, ldb, c + j, ldc, accumulate);
-  for (; j + 16 <= n; j += 16) column_panel<16, 1>(m, k, alpha, a, b + j, ldb, c + j, ldc, accumulate);
-  if (j < n) column_panel<8, 1, true>(m, k, alpha, a, b + j, ldb, c + j, ldc, accumulate, n - j);
+  if constexpr (kVectors >= 32) {
+    for (; j + 64 <= n; j += 64) column_panel<6, 4>(m, k, alpha, a, b + j, ldb, c + j, ldc, accumulate);
+    for (; j + 48 <= n; j += 48) column_panel<8, 3>(m, k, alpha, a, b + j, ldb, c + j, ldc, accumulate);
+    for (; j + 32 <= n; j += 32) column_panel<8, 2>(m, k, alpha, a, b + j, ldb, c + j, ldc, accumulate);
+  }
+  for (; j + 16 <= n; j += 16) column_panel<kRows, 1>(m, k, alpha, a, b + j, ldb, c + j, ldc, accumulate);
+  if (j < n) column_panel<kRows, 1, true>(m, k, alpha, a, b + j, ldb, c + j, ldc, accumulate, n - j);
 }
 
 void parallel_gemm(int m, int n, int k, float alpha, Strided a, const float* b, long ldb, float* c, long ldc,

@@ -21,13 +21,12 @@ inline ivec widen(const uint8_t* p) {
 #if defined(__AVX512F__)
   return reinterpret_cast<ivec>(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 #elif defined(__AVX2__)
-  ivec out;
-  const __m256i halves[2] = {_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))),
-                             _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + 8)))};
-  std::memcpy(&out, halves, sizeof(out));
-  return out;
+  auto eight = [](const uint8_t* from) {
+    return reinterpret_cast<ints8>(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+  };
+  return {eight(p), eight(p + 8)};
 #else
-  return __builtin_convertvector(*reinterpret_cast<const bytes16*>(p), ivec);
+  return bits_as<ivec>(__builtin_convertvector(*reinterpret_cast<const bytes16*>(p), ints16));
 #endif
 }
 
@@ -106,16 +105,16 @@ class Group {
   /** The block of 32 elements that starts at element p. */
   void read(const uint8_t* codes, int p, vec& low, vec& high) const {
     if constexpr (BITS == 8) {
-      low = __builtin_convertvector(widen(codes + p), vec) * scale_ + bias_;
-      high = __builtin_convertvector(widen(codes + p + 16), vec) * scale_ + bias_;
+      low = to_float(widen(codes + p)) * scale_ + bias_;
+      high = to_float(widen(codes + p + 16)) * scale_ + bias_;
     } else {
       const ivec pair = widen(codes + p / 2);
 #if defined(__AVX512F__)
       low = pick(pair);
       high = pick(pair >> 4);
 #else
-      low = __builtin_convertvector(pair & 15, vec) * scale_ + bias_;
-      high = __builtin_convertvector(pair >> 4, vec) * scale_ + bias_;
+      low = to_float(pair & 15) * scale_ + bias_;
+      high = to_float(pair >> 4) * scale_ + bias_;
 #endif
     }
   }
@@ -170,13 +169,21 @@ void unpack_tile(const FrozenMatrix& w, int first, int count, int column, int wi
 typedef uint16_t halfwords __attribute__((vector_size(32), aligned(1)));
 
 inline vec from_bf16(const uint16_t* p) {
-  return reinterpret_cast<vec>(__builtin_convertvector(*reinterpret_cast<const halfwords*>(p), ivec) << 16);
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  auto eight = [](const uint16_t* from) {
+    const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+    return reinterpret_cast<floats8>(_mm256_slli_epi32(wide, 16));
+  };
+  return {eight(p), eight(p + 8)};
+#else
+  return bits_as<vec>(__builtin_convertvector(*reinterpret_cast<const halfwords*>(p), ints16) << 16);
+#endif
 }
 
 inline vec from_bf16_part(const uint16_t* p, int n) {
-  ivec bits{};
-  for (int i = 0; i < n; i++) bits[i] = p[i] << 16;
-  return reinterpret_cast<vec>(bits);
+  uint16_t room[kLanes] = {};
+  std::memcpy(room, p, sizeof(uint16_t) * n);
+  return from_bf16(room);
 }
 
 const uint16_t* bf16_row(const FrozenMatrix& w, int row) {
@@ -254,19 +261,23 @@ void direct_tile(const FrozenMatrix& w, int first, const float* x, float* y, lon
     }
 }
 
+/** C columns of a tile at once, whatever the bits. */
+template <int BITS, int R, int C>
+void columns_of_rows(const FrozenMatrix& w, int& j, int end, const float* x, float* y, bool accumulate) {
+  for (; j + C <= end; j += C) {
+    if constexpr (BITS == 16) bf16_tile<R, C>(w, j, x, y, w.rows, accumulate);
+    else direct_tile<BITS, R, C>(w, j, x, y, w.rows, accumulate);
+  }
+}
+
 template <int BITS, int R>
 void direct_rows(const FrozenMatrix& w, int first, int count, const float* x, float* y, bool accumulate) {
   int j = first;
-  if constexpr (BITS == 16) {
-    for (; R == 1 && j + 8 <= first + count; j += 8) bf16_tile<R, 8>(w, j, x, y, w.rows, accumulate);
-    for (; j + 4 <= first + count; j += 4) bf16_tile<R, 4>(w, j, x, y, w.rows, accumulate);
-    for (; j < first + count; j++) bf16_tile<R, 1>(w, j, x, y, w.rows, accumulate);
-  } else {
-    // One row alone has as many sums under way as columns: four would wait for each other.
-    for (; R == 1 && j + 8 <= first + count; j += 8) direct_tile<BITS, R, 8>(w, j, x, y, w.rows, accumulate);
-    for (; j + 4 <= first + count; j += 4) direct_tile<BITS, R, 4>(w, j, x, y, w.rows, accumulate);
-    for (; j < first + count; j++) direct_tile<BITS, R, 1>(w, j, x, y, w.rows, accumulate);
-  }
+  // Half of the registers hold sums. One row alone has as many under way as columns: few would wait for each other.
+  constexpr int wide = kVectors >= 32 ? (R == 1 ? 8 : 4) : std::max(1, kVectors / 2 / R);
+  columns_of_rows<BITS, R, wide>(w, j, first + count, x, y, accumulate);
+  if constexpr (wide > 4) columns_of_rows<BITS, R, 4>(w, j, first + count, x, y, accumulate);
+  columns_of_rows<BITS, R, 1>(w, j, first + count, x, y, accumulate);
 }
 
 template <int BITS>

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -25,6 +26,10 @@ inline void relax() {
 
 thread_local bool inside_region = false;
 
+/**
+ * A region's tasks are claimed one by one, by the caller too, and it ends when the last of them is done. A worker that
+ * the system has not let run yet is not waited for: on a busy machine the caller does its share as well.
+ */
 class Pool {
  public:
   explicit Pool(int count) : count_(count) {
@@ -33,52 +38,71 @@ class Pool {
 
   ~Pool() {
     stopping_ = true;
-    generation_.fetch_add(1);
-    generation_.notify_all();
+    open(0);
     for (auto& worker : workers_) worker.join();
   }
 
   int count() const { return count_; }
 
-  /** Runs body() on every thread and waits for all. */
-  void run(const std::function<void()>& body) {
+  /** Calls body(task) for each task in [0, tasks) and waits for all. */
+  void run(int tasks, const std::function<void(int)>& body) {
     std::lock_guard<std::mutex> one_region_at_a_time(mutex_);
     body_ = &body;
-    pending_.store(count_ - 1);
-    generation_.fetch_add(1);
-    generation_.notify_all();
+    tasks_ = tasks;
+    done_.store(0, std::memory_order_relaxed);
+    open(tasks);
     inside_region = true;
-    body();
+    while (take_one()) {
+    }
     inside_region = false;
-    // Past the usual end of a region another process has the core: let it, instead of spinning against it.
-    for (int spin = 0; pending_.load(std::memory_order_acquire) != 0; spin++) {
+    // Past the usual end of a task another process has the core: let it, instead of spinning against it.
+    for (int spin = 0; done_.load(std::memory_order_acquire) != tasks; spin++) {
       if (spin < 4000) relax();
       else std::this_thread::yield();
     }
   }
 
  private:
+  /** The high half of the state counts regions, so that it changes with each; the low half, the tasks not claimed. */
+  void open(int tasks) {
+    const uint64_t region = (state_.load(std::memory_order_relaxed) >> 32) + 1;
+    state_.store(region << 32 | static_cast<uint32_t>(tasks), std::memory_order_release);
+    // Waited for in the place of the state, because the system waits for 32 bits.
+    opened_.fetch_add(1, std::memory_order_release);
+    opened_.notify_all();
+  }
+
+  /** False when there is nothing to claim. What a region holds is read after a claim: it cannot end before that task. */
+  bool take_one() {
+    uint64_t state = state_.load(std::memory_order_acquire);
+    do {
+      if (static_cast<uint32_t>(state) == 0) return false;
+    } while (!state_.compare_exchange_weak(state, state - 1, std::memory_order_acq_rel, std::memory_order_acquire));
+    (*body_)(tasks_ - static_cast<int>(static_cast<uint32_t>(state)));
+    done_.fetch_add(1, std::memory_order_release);
+    return true;
+  }
+
   void work() {
     inside_region = true;
-    unsigned seen = 0;
-    for (;;) {
+    while (!stopping_) {
+      const unsigned seen = opened_.load(std::memory_order_acquire);
+      if (take_one()) continue;
       // The next region usually follows within microseconds; sleeping in between would cost more than it.
-      for (int spin = 0; spin < 4000 && generation_.load(std::memory_order_acquire) == seen; spin++) relax();
-      generation_.wait(seen);
-      seen = generation_.load(std::memory_order_acquire);
-      if (stopping_) return;
-      (*body_)();
-      pending_.fetch_sub(1, std::memory_order_release);
+      for (int spin = 0; spin < 4000 && opened_.load(std::memory_order_acquire) == seen; spin++) relax();
+      if (!stopping_) opened_.wait(seen, std::memory_order_acquire);
     }
   }
 
   const int count_;
   std::mutex mutex_;
   std::vector<std::thread> workers_;
-  std::atomic<unsigned> generation_{0};
-  std::atomic<int> pending_{0};
+  std::atomic<uint64_t> state_{0};
+  std::atomic<int> done_{0};
+  std::atomic<unsigned> opened_{0};
   std::atomic<bool> stopping_{false};
-  const std::function<void()>* body_ = nullptr;
+  const std::function<void(int)>* body_ = nullptr;
+  int tasks_ = 0;
 };
 
 // Never destroyed: at process exit the workers are asleep, and joining them from a static destructor can hang.
@@ -106,10 +130,7 @@ void parallel_for(int tasks, const std::function<void(int)>& body) {
     for (int i = 0; i < tasks; i++) body(i);
     return;
   }
-  std::atomic<int> next{0};
-  pool()->run([&] {
-    for (int i = next.fetch_add(1); i < tasks; i = next.fetch_add(1)) body(i);
-  });
+  pool()->run(tasks, body);
 }
 
 void parallel_ranges(long count, long grain, const std::function<void(long, long)>& body) {

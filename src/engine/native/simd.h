@@ -1,60 +1,59 @@
-// Sixteen f32 lanes through the compiler's vector extensions: AVX-512 where the machine has it, and
-// whatever the compiler splits it into elsewhere.
+// Vectors of sixteen f32 lanes (lanes.h): loads and stores, sums in one fixed order, and e^x.
 #pragma once
 
-#include <cstdint>
+#include <algorithm>
+
+#include "lanes.h"
 
 namespace shadow {
 
-constexpr int kLanes = 16;
-typedef float vec __attribute__((vector_size(64)));
-typedef int32_t ivec __attribute__((vector_size(64)));
-typedef float vec_unaligned __attribute__((vector_size(64), aligned(4)));
-
-inline vec load(const float* p) { return *reinterpret_cast<const vec_unaligned*>(p); }
-inline void store(float* p, vec v) { *reinterpret_cast<vec_unaligned*>(p) = v; }
-/** Keeps v in a register: compilers like to read it from memory again for each use, which then bounds the loop. */
-inline void pin([[maybe_unused]] vec& v) {
-#if defined(__AVX512F__)
-  asm("" : "+v"(v));
-#endif
+inline vec load(const float* p) {
+  vec v;
+  std::memcpy(&v, p, sizeof(v));
+  return v;
 }
-inline vec splat(float x) { return vec{} + x; }
+inline void store(float* p, const vec& v) { std::memcpy(p, &v, sizeof(v)); }
+
+/** Subtracting zero changes no bit, unlike adding it, so this is one broadcast. */
+inline vec splat(float x) { return x - vec{}; }
 
 /** Loads n < 16 lanes, the rest are `fill`. */
 inline vec load_part(const float* p, int n, float fill = 0) {
-  vec v = splat(fill);
-  for (int i = 0; i < n; i++) v[i] = p[i];
+  float room[kLanes];
+  std::fill_n(room, kLanes, fill);
+  std::memcpy(room, p, sizeof(float) * n);
+  return load(room);
+}
+inline void store_part(float* p, const vec& v, int n) { std::memcpy(p, &v, sizeof(float) * n); }
+
+/** 0, 1, 2 … 15. */
+inline ivec lane_numbers() {
+  constexpr int32_t numbers[kLanes] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  ivec v;
+  std::memcpy(&v, numbers, sizeof(v));
   return v;
 }
-inline void store_part(float* p, vec v, int n) {
-  for (int i = 0; i < n; i++) p[i] = v[i];
+
+template <class T>
+inline T max(T a, T b) {
+  return select(a > b, a, b);
+}
+template <class T>
+inline T min(T a, T b) {
+  return select(a < b, a, b);
 }
 
-inline vec select(ivec mask, vec a, vec b) {
-  return reinterpret_cast<vec>((mask & reinterpret_cast<ivec>(a)) | (~mask & reinterpret_cast<ivec>(b)));
+/** Sums the lanes pairwise, always eight, four, two and one apart: one order, whatever the machine. */
+inline float sum(floats4 v) { return (v[0] + v[2]) + (v[1] + v[3]); }
+template <class T>
+inline float sum(T v) {
+  return sum(low_half(v) + high_half(v));
 }
-inline vec max(vec a, vec b) { return select(a > b, a, b); }
-inline vec min(vec a, vec b) { return select(a < b, a, b); }
 
-inline vec swap_halves(vec v) { return __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7); }
-inline vec swap_quarters(vec v) { return __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11); }
-inline vec swap_pairs(vec v) { return __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13); }
-inline vec swap_neighbours(vec v) { return __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14); }
-
-/** Sums the lanes pairwise: one order, whatever the machine. */
-inline float sum(vec v) {
-  v += swap_halves(v);
-  v += swap_quarters(v);
-  v += swap_pairs(v);
-  v += swap_neighbours(v);
-  return v[0];
-}
-inline float max_lane(vec v) {
-  v = max(v, swap_halves(v));
-  v = max(v, swap_quarters(v));
-  v = max(v, swap_pairs(v));
-  return max(v, swap_neighbours(v))[0];
+inline float max_lane(floats4 v) { return std::max(std::max(v[0], v[1]), std::max(v[2], v[3])); }
+template <class T>
+inline float max_lane(T v) {
+  return max_lane(max(low_half(v), high_half(v)));
 }
 
 /** e^x to 2 ulp for x in [-87, 88]; clamped outside. Minimax polynomial of degree 6 on [-ln2/2, ln2/2]. */
@@ -72,8 +71,8 @@ inline vec exp(vec x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
-  ivec exponent = (__builtin_convertvector(n, ivec) + 127) << 23;
-  return p * reinterpret_cast<vec>(exponent);
+  ivec exponent = (to_int(n) + 127) << 23;
+  return p * bits_as<vec>(exponent);
 }
 
 }  // namespace shadow
