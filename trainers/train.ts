@@ -9,7 +9,7 @@ import { CheckpointFolder, checkpointAt } from './checkpoint.ts'
 import { checkSettings } from './check-settings.ts'
 import { splitForEvaluation } from './eval-split.ts'
 import { hashRows } from './fingerprint.ts'
-import { TrainingLoop } from './loop.ts'
+import { type LoopParts, TrainingLoop } from './loop.ts'
 import { readForeignAdapter } from './foreign-adapter.ts'
 import { decideResume, findCheckpoints } from './found-checkpoints.ts'
 import { MetricLog } from './metric-log.ts'
@@ -80,7 +80,7 @@ export async function train(input: TrainInput, hooks: TrainHooks = {}): Promise<
     { force: input.force ?? false },
   )
   using log = new MetricLog(join(workFolder, 'metrics.ndjson'))
-  using loop = new TrainingLoop({
+  const parts: LoopParts = {
     model,
     config,
     learningRate: config.learning_rate ?? methods[config.method].learningRate[config.adapter],
@@ -89,7 +89,13 @@ export async function train(input: TrainInput, hooks: TrainHooks = {}): Promise<
     checkpoints,
     log,
     onNote: note,
-  })
+  }
+  // Making it tries the layout of the first step.
+  using loop = withAdvice(
+    config,
+    (message) => `Step 1: ${message}`,
+    () => new TrainingLoop(parts),
+  )
   const resumedFrom = resume(loop, checkpoints, config, note)
   if (resumedFrom > 0)
     note(loop.finished ? `already complete at step ${loop.step}` : `goes on from step ${resumedFrom}`)
@@ -195,17 +201,26 @@ function resumeForeign(
 
 /** One step; an error says which one, and what is left to go on from. */
 function advance(loop: TrainingLoop, config: TrainConfig): ReturnType<TrainingLoop['advance']> {
+  const kept = (): string =>
+    loop.savedStep === 0 ? '' : ` The checkpoint of step ${loop.savedStep} is kept.`
+  return withAdvice(
+    config,
+    (message) => `Step ${loop.step + 1}: ${message}${kept()}`,
+    () => loop.advance(),
+  )
+}
+
+/** Says where a training diverged or ran out of memory, and what to lower. */
+function withAdvice<T>(config: TrainConfig, sentence: (message: string) => string, work: () => T): T {
   try {
-    return loop.advance()
+    return work()
   } catch (thrown) {
     if (!(thrown instanceof ShadowError)) throw thrown
-    const kept = loop.savedStep === 0 ? '' : ` The checkpoint of step ${loop.savedStep} is kept.`
-    const where = `Step ${loop.step + 1}: ${thrown.message}${kept}`
-    if (thrown.code === 'training_diverged')
-      throw new ShadowError(thrown.code, where, { hint: thrown.hint ?? '', cause: thrown })
-    if (thrown.code !== 'out_of_memory') throw thrown
+    const { code, message, hint = '' } = thrown
+    if (code === 'training_diverged') throw new ShadowError(code, sentence(message), { hint, cause: thrown })
+    if (code !== 'out_of_memory') throw thrown
     const first = config.gradient_checkpointing ? 'Lower' : 'Set gradient_checkpointing, or lower'
-    throw new ShadowError(thrown.code, where, {
+    throw new ShadowError(code, sentence(message), {
       hint: `${first} max_tokens_per_pass (now ${config.max_tokens_per_pass}), then max_length (now ${config.max_length}) or lora_r (now ${config.lora_r}).`,
       cause: thrown,
     })

@@ -2,15 +2,15 @@
 import type { MetricRecord, TrainMetric } from '../src/contract/run.ts'
 import { series, sparkline } from './curve.ts'
 
-/** `loss 0.4213  eval 0.5120  lr 9.5e-4  0.52 steps/s  212 tokens/s  0.41 GB` */
+/** `loss 0.4213  lr 9.5e-4  212 tokens/s  0.41 GB  eval 0.5120  0.52 steps/s`: a narrow terminal cuts the end. */
 export function progressText(metric: TrainMetric, evalLoss: number | null): string {
   return [
     `loss ${metric.loss.toFixed(4)}`,
-    ...(evalLoss === null ? [] : [`eval ${evalLoss.toFixed(4)}`]),
     `lr ${metric.lr.toExponential(1)}`,
-    `${(metric.step / metric.elapsed_s).toPrecision(2)} steps/s`,
     `${Math.round(metric.tokens_per_s)} tokens/s`,
     `${metric.peak_mem_gb.toFixed(2)} GB`,
+    ...(evalLoss === null ? [] : [`eval ${evalLoss.toFixed(4)}`]),
+    `${(metric.step / metric.elapsed_s).toPrecision(2)} steps/s`,
   ].join('  ')
 }
 

@@ -1,5 +1,4 @@
 /** Stages as lines; the one under way as a bar where a terminal can redraw. */
-import type { WriteStream } from 'node:tty'
 import { Presets, SingleBar } from 'cli-progress'
 import type { ProgressSink } from '../ops/progress.ts'
 import { renderDuration } from './table.ts'
@@ -7,7 +6,14 @@ import { renderDuration } from './table.ts'
 /** Where nothing can be redrawn, a long stage says where it is this often. */
 const plainIntervalMs = 15_000
 
-export function createTerminalProgress(out: Pick<WriteStream, 'write'> & { isTTY?: boolean }): ProgressSink {
+/** What a bar has at most, and on a narrow terminal: what it tells is worth more. */
+const [longestBar, shortestBar] = [24, 6]
+/** Columns of a training's line beside its bar, up to the memory. */
+const lineColumns = 74
+
+type Terminal = NodeJS.WritableStream & { isTTY?: boolean; columns?: number }
+
+export function createTerminalProgress(out: Terminal): ProgressSink {
   let bar: SingleBar | null = null
   return {
     begin(stage) {
@@ -17,7 +23,8 @@ export function createTerminalProgress(out: Pick<WriteStream, 'write'> & { isTTY
         bar = new SingleBar(
           {
             format: `${stage.padEnd(9)} {bar} {value}/{total}  {eta_formatted} left  {text}`,
-            barsize: 24,
+            barsize: Math.max(shortestBar, Math.min(longestBar, (out.columns ?? Infinity) - lineColumns)),
+            stream: out,
             hideCursor: true,
             clearOnComplete: true,
             etaBuffer: 50,

@@ -3,6 +3,7 @@ import { ShadowError } from '../lib/error.ts'
 import type { Adapter } from './adapters/adapter.ts'
 import type { CausalLM } from './models/causal-lm.ts'
 import type { AdapterView } from './nn/adapter-view.ts'
+import { checkMemory } from './memory-guard.ts'
 import { headLoss } from './nn/head-loss.ts'
 import type { MicroBatchResult } from './optim/accumulator.ts'
 import { contiguous, multiply, sum } from './tensor/ops.ts'
@@ -133,7 +134,8 @@ export interface LossOptions {
 /**
  * Σ weight·nll over the batch and its gradient for the adapter's parameters, evaluated.
  * Nothing is padded; the LM head runs only where a weight is not 0.
- * @throws ShadowError `invalid_request`, `training_diverged` when the loss is not finite, naming the rows.
+ * @throws ShadowError `invalid_request`, `training_diverged` when the loss is not finite, naming the rows,
+ *   `out_of_memory` for a pass that the machine cannot hold
  */
 export function lossAndGradients(
   model: CausalLM,
@@ -152,6 +154,7 @@ export function lossAndGradients(
   const prepared = prepare(model, batch, options.layout ?? (dropout ? 'packed' : 'tree'))
   const { predictions } = prepared
   const sparing = options.gradientCheckpointing === true
+  checkMemory(model, prepared.layout.tokens.ids.length, sparing)
   return runtime.tidy(() => {
     const { loss, auxiliary, ...graph } = runtime.valueAndGrad((parameters) => {
       const view = adapter.view(parameters, options.dropoutSeed)

@@ -4,6 +4,9 @@ import { messageOf, ShadowError } from '../lib/error.ts'
 import { siblingModule } from '../lib/sibling-module.ts'
 import { type TrainCommand, type TrainEvent, type TrainJob, trainEvent } from '../../trainers/protocol.ts'
 
+/** What a process ends by that the system takes memory from, or that is refused some. */
+const signalsOfMemory: ReadonlySet<NodeJS.Signals> = new Set(['SIGKILL', 'SIGSEGV', 'SIGABRT', 'SIGBUS'])
+
 export interface TrainingResult {
   steps: number
   resumedFrom: number
@@ -57,8 +60,8 @@ export async function runTraining(
         reject(
           new ShadowError('engine_failed', `The training process ended: ${how}.`, {
             hint:
-              exitSignal === 'SIGKILL'
-                ? 'The machine may be out of memory: lower train.max_tokens_per_pass. The same command goes on from the last checkpoint.'
+              exitSignal !== null && signalsOfMemory.has(exitSignal)
+                ? 'The machine may be out of memory: set train.gradient_checkpointing or lower train.max_tokens_per_pass. The same command goes on from the last checkpoint.'
                 : 'The same command goes on from the last checkpoint.',
           }),
         )

@@ -83,7 +83,7 @@ describe('curves', () => {
   it('come down to a line while a training runs, and when it has ended', () => {
     const [last] = records.slice(-1)
     if (last === undefined || !('loss' in last)) throw new Error('The last record is of a step.')
-    expect(progressText(last, null)).toBe('loss 0.3775  lr 2.5e-5  1.0 steps/s  100 tokens/s  0.40 GB')
+    expect(progressText(last, null)).toBe('loss 0.3775  lr 2.5e-5  100 tokens/s  0.40 GB  1.0 steps/s')
     expect(progressText(last, 0.51234)).toContain('  eval 0.5123  ')
     expect(lossCurve(records)).toBe('2.300 █▇▆▅▅▄▄▄▃▃▂▂▂▂▂▁▂▁▂▁▁▁▁▁ 0.378')
     expect(lossCurve([])).toBe('')
