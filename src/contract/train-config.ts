@@ -1,8 +1,10 @@
 /**
  * What a training is told. Names and meanings are those of TRL's SFTConfig, transformers' TrainingArguments and
- * PEFT's LoraConfig, so that a config can be carried over; this schema is the only place where a default stands.
+ * PEFT's LoraConfig, so that a config can be carried over. A default stands here, or in lib/train-defaults.ts where the
+ * engine's own `train` has the setting too.
  */
 import { z } from 'zod'
+import { trainDefaults } from '../lib/train-defaults.ts'
 
 /** A count of optimizer steps, or a share of all steps below 1. */
 const stepsOrShare = z
@@ -48,12 +50,14 @@ export const trainConfigFields = z.strictObject({
 
   /** `full`: every tensor of the base is trained, and the result is a model of its own. */
   adapter: z.enum(['lora', 'full']).default('lora'),
-  lora_r: z.number().int().positive().default(16),
+  lora_r: z.number().int().positive().default(trainDefaults.lora_r),
   /** The adapter is scaled by lora_alpha / lora_r. */
-  lora_alpha: z.number().positive().default(32),
-  lora_dropout: z.number().min(0).max(0.9).default(0),
+  lora_alpha: z.number().positive().default(trainDefaults.lora_alpha),
+  lora_dropout: z.number().min(0).max(0.9).default(trainDefaults.lora_dropout),
   /** `all`: q, k, v, o, gate, up, down of every layer. */
-  target_modules: z.union([z.enum(['all', 'attention', 'mlp']), z.array(z.string()).min(1)]).default('all'),
+  target_modules: z
+    .union([z.enum(['all', 'attention', 'mlp']), z.array(z.string()).min(1)])
+    .default(trainDefaults.target_modules),
   /** The adapter is scaled by lora_alpha / √lora_r instead. */
   use_rslora: z.boolean().default(false),
   /** Learn the length of each row of the sum apart from its direction (DoRA). */
@@ -83,22 +87,22 @@ export const trainConfigFields = z.strictObject({
   adam_epsilon: z.number().positive().default(1e-8),
   weight_decay: z.number().nonnegative().default(0),
   /** Null: gradients are not clipped. */
-  max_grad_norm: z.number().positive().nullable().default(1),
+  max_grad_norm: z.number().positive().nullable().default(trainDefaults.max_grad_norm),
 
   /** Rows of one forward and backward pass, at most; `max_tokens_per_pass` may split them further. */
-  per_device_train_batch_size: z.number().int().positive().default(16),
+  per_device_train_batch_size: z.number().int().positive().default(trainDefaults.per_device_train_batch_size),
   /** An optimizer step takes this many times per_device_train_batch_size rows, weighted by token, not by pass. */
   gradient_accumulation_steps: z.number().int().positive().default(1),
   /** Tokens of one forward and backward pass; bounds memory, changes no result beyond rounding. */
-  max_tokens_per_pass: z.number().int().positive().default(1024),
+  max_tokens_per_pass: z.number().int().positive().default(trainDefaults.max_tokens_per_pass),
   /** Keep each block's input alone and compute the block again in the backward pass: same bits, less memory, slower. */
-  gradient_checkpointing: z.boolean().default(false),
+  gradient_checkpointing: z.boolean().default(trainDefaults.gradient_checkpointing),
   /** Null, with max_steps null too: 60 steps. */
-  num_train_epochs: z.number().positive().nullable().default(3),
+  num_train_epochs: z.number().positive().nullable().default(trainDefaults.num_train_epochs),
   /** Overrides num_train_epochs. */
   max_steps: z.number().int().positive().nullable().default(null),
   /** Initial adapter, order of rows, dropout, held-out part. */
-  seed: z.number().int().nonnegative().default(3407),
+  seed: z.number().int().nonnegative().default(trainDefaults.seed),
 
   /** Optimizer steps between two records of metrics; the last step is always recorded. */
   logging_steps: z.number().int().positive().default(1),

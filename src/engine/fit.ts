@@ -18,7 +18,7 @@ export type TrainExample =
 
 /** Names and meanings are those of TRL's SFTConfig. */
 export interface TrainOptions {
-  /** Default 2e-4. */
+  /** Default 1e-3. */
   learning_rate?: number
   /** Optimizer steps. Default: num_train_epochs over the examples. */
   max_steps?: number
@@ -40,12 +40,15 @@ export interface TrainOptions {
   signal?: AbortSignal
 }
 
+/** What one optimizer step of `LanguageModel.train` came to. */
 export interface TrainStep {
   /** From 1. */
   readonly step: number
+  /** Steps of the whole training. */
   readonly totalSteps: number
   /** Nats a token, before the step's update. */
   readonly loss: number
+  /** Of this step's update. */
   readonly learningRate: number
   /** Of the mean gradient, before clipping. */
   readonly gradNorm: number

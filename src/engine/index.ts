@@ -1,6 +1,7 @@
 /**
  * The engine's public face. Importing it loads no native code; `new Runtime()` does.
  */
+export { type ErrorCode, ShadowError } from '../lib/error.ts'
 export type { Adapter } from './adapters/adapter.ts'
 export { FullFineTuning } from './adapters/full.ts'
 export { LoraAdapter } from './adapters/lora.ts'
@@ -9,6 +10,7 @@ export { type CausalLM, pack, type PackedTokens } from './models/causal-lm.ts'
 export { LlamaForCausalLM, type LlamaConfig } from './models/llama.ts'
 export { encodeSafetensors, openSafetensors, type TensorData } from './io/safetensors.ts'
 export { readAdapterFolder } from './io/adapter-folder.ts'
+export type { ExportFormat } from './io/export.ts'
 export { fit, type TrainExample, type TrainOptions, type TrainStep } from './fit.ts'
 export {
   type AdapterOptions,

@@ -1,19 +1,21 @@
 /** A model with its text, an adapter and a generator: the engine in a few lines. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { ShadowError } from '../lib/error.ts'
+import { trainDefaults } from '../lib/train-defaults.ts'
 import { defaultModelName } from '../setup/model.mjs'
 import { LoraAdapter } from './adapters/lora.ts'
 import type { LoraConfig } from './adapters/lora-config.ts'
 import { fit, type TrainExample, type TrainOptions, type TrainStep } from './fit.ts'
+import { readAdapterFolder } from './io/adapter-folder.ts'
 import { type ExportFormat, exportModel } from './io/export.ts'
 import { findModel } from './local-models.ts'
 import {
   chatTemplateOf,
   type LoadOptions as WeightOptions,
-  loadLora,
   loadModel,
+  loraOf,
   type ModelText,
   saveLora,
 } from './model-files.ts'
@@ -25,6 +27,7 @@ import { GenerationScheduler } from './sample/scheduler.ts'
 import { Runtime } from './tensor/runtime.ts'
 import type { TemplateMessage, TemplateTool } from './tokenizer/chat-message.ts'
 
+/** How `load` loads a model. */
 export interface LoadOptions extends WeightOptions {
   /** A folder with an adapter in PEFT's format; generation and further training use it. */
   adapter?: string
@@ -36,6 +39,7 @@ export interface LoadOptions extends WeightOptions {
   verbose?: boolean
 }
 
+/** How `generate` and `chat` draw. */
 export interface GenerateOptions {
   /** Default 256. */
   maxNewTokens?: number
@@ -51,7 +55,9 @@ export interface GenerateOptions {
   signal?: AbortSignal
 }
 
+/** How `chat` answers. */
 export interface ChatOptions extends GenerateOptions {
+  /** What the reply may call. Default: nothing. */
   tools?: readonly TemplateTool[]
 }
 
@@ -85,7 +91,7 @@ export async function load(
   const runtime = new Runtime(threads === undefined ? {} : { threads })
   const { model, ...text } = loadModel(runtime, path, weights)
   try {
-    const loaded = adapter === undefined ? null : loadLora(model, adapter)
+    const loaded = adapter === undefined ? null : loadAdapter(model, adapter, name, say)
     const seconds = ((performance.now() - started) / 1000).toFixed(1)
     say(`ready · backend=${backendOf(runtime)} · ${seconds} s`)
     return new LanguageModel({ name, path, model, text, adapter: loaded, maxContext })
@@ -93,6 +99,20 @@ export async function load(
     model.dispose()
     throw thrown
   }
+}
+
+/** Shapes tell most wrong bases; of those that are alike an adapter only knows the name. */
+function loadAdapter(
+  model: CausalLM,
+  folder: string,
+  base: string,
+  say: (text: string) => void,
+): LoraAdapter {
+  const files = readAdapterFolder(folder)
+  const named = files.config.base_model_name_or_path
+  if (typeof named === 'string' && named !== base && resolve(named) !== resolve(base))
+    say(`${folder} was made for ${named} and is used on ${base}`)
+  return loraOf(model, files)
 }
 
 function backendOf({ threads }: Runtime): string {
@@ -113,11 +133,13 @@ interface Parts {
  * the way outlives them.
  */
 export class LanguageModel implements Disposable {
+  /** As it was given to `load`; adapters that are saved name it as their base. */
   readonly name: string
   /** The GGUF file or the folder that it was loaded from. */
   readonly path: string
   /** For tensors and gradients of one's own. */
   readonly model: CausalLM
+  /** Tokenizer and chat template. */
   readonly text: ModelText
   readonly #maxContext: number
   #adapter: LoraAdapter | null
@@ -188,9 +210,10 @@ export class LanguageModel implements Disposable {
           hint: 'Load the model again for an adapter of another shape.',
         },
       )
-    const config = { r: 16, lora_alpha: 32, lora_dropout: 0, target_modules: 'all', ...adapter } as const
+    const { lora_r: r, lora_alpha, lora_dropout, target_modules } = trainDefaults
+    const config = { r, lora_alpha, lora_dropout, target_modules, ...adapter }
     const adapterToTrain = (): LoraAdapter =>
-      (this.#adapter ??= LoraAdapter.create(this.model, config, options.seed ?? 3407))
+      (this.#adapter ??= LoraAdapter.create(this.model, config, options.seed ?? trainDefaults.seed))
     // What the cache holds was computed with the adapter as it was.
     this.#stopGenerator()
     return await fit(this.model, this.text, adapterToTrain, examples, options)
@@ -223,6 +246,7 @@ export class LanguageModel implements Disposable {
     this.model.dispose()
   }
 
+  /** `dispose`, at the end of a `using` block. */
   [Symbol.dispose](): void {
     this.dispose()
   }

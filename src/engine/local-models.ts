@@ -70,7 +70,9 @@ function modelsIn(folder: string): string[] {
     .map((name) => join(folder, name))
 }
 
+/** A base model on this machine, from its headers. */
 export interface LocalModel {
+  /** What `load` takes. */
   readonly name: string
   /** `model_type`; null for a model that cannot be read. */
   readonly family: string | null
@@ -80,6 +82,7 @@ export interface LocalModel {
   readonly bytes: number
   /** How most of its elements are stored: `F16`, `Q4_1`, … */
   readonly storedAs: string | null
+  /** The GGUF file, or the folder in Hugging Face's format. */
   readonly path: string
   /** Why it cannot be used; null where it can. */
   readonly problem: string | null

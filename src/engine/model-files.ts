@@ -2,6 +2,7 @@
 import { ShadowError } from '../lib/error.ts'
 import type { FullFineTuning } from './adapters/full.ts'
 import { LoraAdapter } from './adapters/lora.ts'
+import type { LoraAdapter as AdapterFiles } from './io/adapter.ts'
 import { readAdapterFolder } from './io/adapter-folder.ts'
 import { openExportBase } from './io/export-base.ts'
 import { exportHuggingFace } from './io/export-hf.ts'
@@ -23,7 +24,9 @@ import type { Tokenizer } from './tokenizer/tokenizer.ts'
 
 const prefix = 'base_model.model.'
 
+/** What turns text into a model's tokens and back. */
 export interface ModelText {
+  /** Of the model's own files. */
   readonly tokenizer: Tokenizer
   /** Undefined for a base model, which goes on from texts and learns from them, and has no conversations. */
   readonly chatTemplate: ChatTemplate | undefined
@@ -144,7 +147,11 @@ export async function saveFullModel(
  * @throws ShadowError not_found | invalid_file naming file and field
  */
 export function loadLora(model: CausalLM, folder: string): LoraAdapter {
-  const { config, tensors } = readAdapterFolder(folder)
+  return loraOf(model, readAdapterFolder(folder))
+}
+
+/** An adapter's files as one for this model. @throws ShadowError `invalid_file` naming what does not fit it */
+export function loraOf(model: CausalLM, { config, tensors }: AdapterFiles): LoraAdapter {
   const { r, lora_alpha, lora_dropout, use_rslora, use_dora, rank_pattern, alpha_pattern } = config
   const factor = '.lora_A.weight'
   const paths = [...tensors.keys()].flatMap((name) =>

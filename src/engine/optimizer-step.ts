@@ -6,12 +6,17 @@ import { clipScale, GradientAccumulator } from './optim/accumulator.ts'
 import type { Optimizer } from './optim/optimizer.ts'
 import { type LossOptions, lossAndGradients, type TrainRow } from './train-step.ts'
 
+/** What `takeOptimizerStep` works on. */
 export interface OptimizerStep {
+  /** The base, frozen unless the adapter is the base itself. */
   readonly model: CausalLM
+  /** What is trained, in place. */
   readonly adapter: Adapter
+  /** Made for the adapter's parameters. */
   readonly optimizer: Optimizer
   /** The step's rows, as many at once as memory bears. */
   readonly passes: readonly (readonly TrainRow[])[]
+  /** Of this step. */
   readonly learningRate: number
   /** Null: gradients are not clipped. */
   readonly maxGradNorm: number | null

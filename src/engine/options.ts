@@ -1,6 +1,7 @@
 /** What the library is told: checked once, so that a wrong or misspelt option is an error and not another default. */
 import { z } from 'zod'
 import { ShadowError } from '../lib/error.ts'
+import { trainDefaults } from '../lib/train-defaults.ts'
 
 /** @throws ShadowError `invalid_config` naming the option */
 export function parseOptions<T>(schema: z.ZodType<T>, given: unknown, of: string): T {
@@ -46,14 +47,14 @@ export const generateOptions = z.strictObject({
 })
 
 export const fitOptions = z.strictObject({
-  learning_rate: z.number().nonnegative().default(2e-4),
+  learning_rate: z.number().nonnegative().default(trainDefaults.learning_rate),
   max_steps: z.int().positive().optional(),
-  num_train_epochs: z.number().positive().default(3),
-  per_device_train_batch_size: z.int().positive().default(16),
-  max_tokens_per_pass: z.int().positive().default(1024),
-  gradient_checkpointing: z.boolean().default(false),
-  max_grad_norm: z.number().positive().nullable().default(1),
-  seed: z.int().nonnegative().default(3407),
+  num_train_epochs: z.number().positive().default(trainDefaults.num_train_epochs),
+  per_device_train_batch_size: z.int().positive().default(trainDefaults.per_device_train_batch_size),
+  max_tokens_per_pass: z.int().positive().default(trainDefaults.max_tokens_per_pass),
+  gradient_checkpointing: z.boolean().default(trainDefaults.gradient_checkpointing),
+  max_grad_norm: z.number().positive().nullable().default(trainDefaults.max_grad_norm),
+  seed: z.int().nonnegative().default(trainDefaults.seed),
   onStep: callback.optional(),
   signal: signal.optional(),
 })

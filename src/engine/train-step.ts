@@ -12,6 +12,7 @@ import { type LayoutName, layOut, type RowLayout } from './tree/token-tree.ts'
 
 /** One sequence with the weight of predicting each of its tokens. */
 export interface TrainRow {
+  /** Token ids below the model's vocabulary, two at least. */
   ids: Int32Array
   /** targetWeights[t]: weight of −log p(ids[t] | ids[<t]); 0 is context. Index 0 must be 0. Same length as ids. */
   targetWeights: Float32Array
@@ -119,6 +120,7 @@ function nllOf(
   return headLoss(hidden, model.head, predictions, view, gradient)
 }
 
+/** How the loss of a micro-batch is computed. */
 export interface LossOptions {
   /** Keys the LoRA dropout of this micro-batch; needed when the adapter's lora_dropout is not 0. */
   dropoutSeed?: number

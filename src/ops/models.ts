@@ -16,7 +16,7 @@ export interface ModelTarget {
 
 /**
  * What a name on the command line stands for: `X@3` or `owned/X@3`, `owned/X` for the newest version, an adapter's
- * folder (its base is the one that its config names), or a base model.
+ * folder (its base is the one that its config names), a training's folder or its id, or a base model.
  * @param base instead of the base that the adapter names
  * @throws ShadowError not_found | invalid_file | missing_base when an adapter's base is unknown
  */
@@ -40,8 +40,24 @@ export async function resolveTarget(
       hint: known.length === 0 ? 'No run has finished yet.' : `There are: ${known.join(', ')}.`,
     })
   }
-  if (!isAdapterFolder(target)) return { basePath: findModel(target), adapterFolder: null }
-  return { basePath: adapterBase(target, base), adapterFolder: target }
+  const folder = trainedIn(workspace.home, target) ?? target
+  if (!isAdapterFolder(folder)) return { basePath: findModel(folder), adapterFolder: null }
+  return { basePath: adapterBase(folder, base), adapterFolder: folder }
+}
+
+/**
+ * What a training left, given its folder or its id: an adapter, or a model where all of the base was trained.
+ * @returns undefined for what is no training
+ * @throws ShadowError not_found for one that has not finished
+ */
+function trainedIn(home: string, target: string): string | undefined {
+  const training = [target, join(home, 'runs', target)].find((path) => existsSync(join(path, 'run.json')))
+  if (training === undefined) return undefined
+  const trained = ['adapter', 'model'].map((name) => join(training, name)).find((path) => existsSync(path))
+  if (trained !== undefined) return trained
+  throw new ShadowError('not_found', `The training ${target} has no adapter yet.`, {
+    hint: 'It was stopped or failed: the same training goes on from its last checkpoint.',
+  })
 }
 
 /** @throws ShadowError not_found */

@@ -62,6 +62,20 @@ describe('the commands', { timeout: 120_000 }, () => {
     expect(generated).toMatchObject({ code: 0, stdout: `${text}\n` })
   })
 
+  test('answer from a training, by its folder and by its id', async () => {
+    await using home = await testHome()
+    const training = join(home.path, 'runs', 'tiny-1')
+    cpSync(adapter, join(training, 'adapter'), { recursive: true })
+    writeFileSync(join(training, 'run.json'), '{}')
+    for (const target of [training, 'tiny-1']) {
+      const { code, stdout } = await piped(home.env, ['chat', target, ...greedy], 'hi\n')
+      expect({ code, stdout }).toEqual({ code: 0, stdout: 'Hello!\n' })
+    }
+    rmSync(join(training, 'adapter'), { recursive: true })
+    const { code, stderr } = await home.shadow(['generate', 'tiny-1', 'x'])
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/tiny-1 has no adapter yet/) })
+  })
+
   test('ask for a base model that an adapter does not name', async () => {
     await using home = await testHome()
     const { code, stderr } = await home.shadow(['generate', orphan, 'x'])

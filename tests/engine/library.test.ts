@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test, vi } from 'vitest'
@@ -63,6 +63,19 @@ describe('a loaded model', () => {
     expect(await model.generate('x', { seed: 6, maxNewTokens: 20 })).not.toBe(text)
   })
 
+  test('an adapter of another base is refused by the layer that does not fit', async () => {
+    const [own, wide] = [join(folder, 'narrow'), writeTinyModel(join(folder, 'wide'), 7, 64)]
+    using model = await load(tiny, quiet)
+    await train(model)
+    await model.save(own)
+    await expect(load(wide, { ...quiet, adapter: own })).rejects.toMatchObject({
+      code: 'invalid_file',
+      message: expect.stringMatching(/q_proj\.lora_A\.weight has shape \[4, 48\], this base needs \[4, 64\]/),
+      hint: 'Use the base model that the adapter was trained on.',
+    })
+    expect((await load(tiny, { ...quiet, adapter: own })).adapter?.config.r).toBe(4)
+  })
+
   test('an adapter goes on being trained', async () => {
     using model = await load(tiny, quiet)
     const first = await train(model)
@@ -106,6 +119,16 @@ describe('a loaded model', () => {
       expect(said).toMatch(
         /^preparing .*tiny-llama.gguf …\nready · backend=mlx-cpu \(\d+ threads?\) · \d+\.\d s\n$/,
       )
+      const [own, alike] = [join(folder, 'of-tiny'), join(folder, 'alike.gguf')]
+      await model.train(examples, { max_steps: 1 })
+      await model.save(own)
+      copyFileSync(tiny, alike)
+      write.mockClear()
+      for (const base of [tiny, alike]) (await load(base, { adapter: own })).dispose()
+      const again = write.mock.calls.map(([text]) => String(text)).join('')
+      expect(again.match(/.* was made for .*/g)).toEqual([
+        `${own} was made for ${tiny} and is used on ${alike}`,
+      ])
     } finally {
       write.mockRestore()
     }

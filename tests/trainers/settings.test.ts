@@ -77,6 +77,56 @@ describe('settings of a training', () => {
     }
   }
 
+  it('have one default each', () => {
+    expect(trainConfigFields.parse({})).toMatchInlineSnapshot(`
+      {
+        "adam_beta1": 0.9,
+        "adam_beta2": 0.999,
+        "adam_epsilon": 1e-8,
+        "adapter": "lora",
+        "alpha_pattern": {},
+        "bf16": false,
+        "early_stopping_patience": null,
+        "early_stopping_threshold": 0,
+        "eval_dataset": null,
+        "eval_steps": null,
+        "gradient_accumulation_steps": 1,
+        "gradient_checkpointing": false,
+        "learning_rate": null,
+        "load_best_model_at_end": false,
+        "load_in_4bit": false,
+        "load_in_8bit": false,
+        "logging_steps": 1,
+        "lora_alpha": 32,
+        "lora_dropout": 0,
+        "lora_r": 16,
+        "loss_on": "assistant",
+        "lr_scheduler_type": "linear",
+        "max_grad_norm": 1,
+        "max_length": 1024,
+        "max_steps": null,
+        "max_tokens_per_pass": 1024,
+        "method": "sft",
+        "num_train_epochs": 3,
+        "optim": "adamw_torch",
+        "packing": null,
+        "per_device_train_batch_size": 16,
+        "rank_pattern": {},
+        "report_to": [],
+        "resume_from_checkpoint": null,
+        "save_steps": 10,
+        "save_total_limit": 1,
+        "seed": 3407,
+        "target_modules": "all",
+        "use_dora": false,
+        "use_rslora": false,
+        "warmup_ratio": null,
+        "warmup_steps": 5,
+        "weight_decay": 0,
+      }
+    `)
+  })
+
   it('are each honoured, refused or said', { timeout: 240_000 }, async () => {
     expect(Object.keys(changes).toSorted()).toEqual(Object.keys(trainConfigFields.shape).toSorted())
     const silent: string[] = []

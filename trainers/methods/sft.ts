@@ -3,13 +3,14 @@ import type { DatasetRow } from '../../src/contract/dataset.ts'
 import type { LossOn } from '../../src/contract/train-config.ts'
 import { chatTemplateOf, type ModelText, type TrainRow } from '../../src/engine/index.ts'
 import { ShadowError } from '../../src/lib/error.ts'
+import { trainDefaults } from '../../src/lib/train-defaults.ts'
 import type { Example, Method, NumberedRow } from './method.ts'
 import { packExamples } from './packing.ts'
 import { type TurnView, turnViews } from './turn-views.ts'
 
 export const sft: Method = {
   name: 'sft',
-  learningRate: { lora: 1e-3, full: 2e-5 },
+  learningRate: { lora: trainDefaults.learning_rate, full: 2e-5 },
   packing: false,
   prepare(rows, text, config, maxLength) {
     const prepared: Example[] = []

@@ -3,7 +3,11 @@ import type { AdapterView } from '../nn/adapter-view.ts'
 import type { Weight, WeightSource } from '../nn/weights.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 
+/**
+ * What is trained of a model, LoRA factors or all of the base. Made by `LoraAdapter.create`, `loadLora`, or as `FullFineTuning`.
+ */
 export interface Adapter {
+  /** `lora`: factors beside a frozen base; `full`: the base itself. */
   readonly kind: 'lora' | 'full'
   /** f32, dense; changed in place by the optimizer. */
   readonly parameters: readonly Tensor[]
@@ -21,5 +25,6 @@ export interface Adapter {
   tensors(): Map<string, Weight>
   /** Copies parameters in, from tensors under the same names. @throws ShadowError `invalid_file`. */
   restore(source: WeightSource): void
+  /** Frees the parameters; what belongs to the model stays. */
   dispose(): void
 }

@@ -13,9 +13,11 @@ import type { Adapter } from './adapter.ts'
 /** Tensors that training holds for each parameter beside itself: its gradient, summed, and AdamW's two moments. */
 const heldBeside = 3
 
+/** All tensors of a model as what is trained. Learning rates are a tenth to a hundredth of LoRA's. */
 export class FullFineTuning implements Adapter {
   readonly kind = 'full'
   readonly dropout = 0
+  /** The model's own tensors, f32, in the order of its layers; layers that lie in one matrix are one tensor. */
   readonly parameters: readonly Tensor[]
   /** The names of the file's tensors that lie in each, joined by `+`. */
   readonly parameterNames: readonly string[]
@@ -59,6 +61,9 @@ export class FullFineTuning implements Adapter {
     )
   }
 
+  /**
+   * Copies weights in under Hugging Face's names, in place. @throws ShadowError `invalid_file` naming the tensor
+   */
   restore(source: WeightSource): void {
     const { runtime } = this.#model
     runtime.tidy(() => {
@@ -75,6 +80,7 @@ export class FullFineTuning implements Adapter {
     })
   }
 
+  /** The model as a forward pass sees it. @param parameters stand-ins while differentiating */
   view(parameters: readonly Tensor[] = this.parameters): AdapterView {
     return {
       factors: () => null,

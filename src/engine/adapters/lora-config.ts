@@ -11,9 +11,13 @@ export type LayerPattern = Readonly<Record<string, number>>
 
 /** PEFT's names; defaults are the caller's business (TrainConfig), but for those named here. */
 export interface LoraConfig {
+  /** Rank: the columns of B and the rows of A. From 1. */
   r: number
+  /** B·A is scaled by lora_alpha / r. Above 0. */
   lora_alpha: number
+  /** Share of the elements of a layer's input that its factors do not see while training, 0 to below 1. */
   lora_dropout: number
+  /** Which linear layers get factors. */
   target_modules: TargetModules
   /** Scale by lora_alpha / √r (arXiv 2312.03732) instead of lora_alpha / r. Default false. */
   use_rslora?: boolean

@@ -40,10 +40,15 @@ interface ParameterSpec {
 /** One adapter for one base model. Its parameters are changed in place by the optimizer. */
 export class LoraAdapter implements Adapter {
   readonly kind = 'lora'
+  /** What the adapter was made with. */
   readonly config: LoraConfig
   /** The adapted layers, in the model's order. */
   readonly linears: readonly LinearSpec[]
+  /**
+   * f32: for each layer A (r, in), B (out, r) and with DoRA the row lengths (out), in the order of `linears`.
+   */
   readonly parameters: readonly Tensor[]
+  /** PEFT's, `base_model.model.<path>.lora_A.weight` for instance, in the order of `parameters`. */
   readonly parameterNames: readonly string[]
   readonly #runtime: Runtime
   readonly #specs: readonly ParameterSpec[]
@@ -124,10 +129,12 @@ export class LoraAdapter implements Adapter {
     return new LoraAdapter(model.runtime, config, linears, (spec) => read(source, spec))
   }
 
+  /** `lora_dropout`, 0 to below 1. */
   get dropout(): number {
     return this.config.lora_dropout
   }
 
+  /** Copies the parameters out under PEFT's names, with their shapes. */
   tensors(): Map<string, Weight> {
     return new Map(
       this.parameters.map((tensor, index) => [
@@ -137,6 +144,9 @@ export class LoraAdapter implements Adapter {
     )
   }
 
+  /**
+   * Copies parameters in, in place. @throws ShadowError `invalid_file` naming the tensor that is missing or has another shape
+   */
   restore(source: WeightSource): void {
     this.#runtime.tidy(() => {
       const values = this.#specs.map((spec) => this.#runtime.fromFloat32(read(source, spec), spec.shape))
@@ -144,6 +154,7 @@ export class LoraAdapter implements Adapter {
     })
   }
 
+  /** The adapter as a forward pass sees it; with a `dropoutSeed` its dropout draws from that seed. */
   view(parameters: readonly Tensor[] = this.parameters, dropoutSeed?: number): AdapterView {
     const layerAt = (path: string): (Layer & { factors: { a: Tensor; b: Tensor } }) | null => {
       const layer = this.#layers.get(path)
@@ -193,6 +204,7 @@ export class LoraAdapter implements Adapter {
     }
   }
 
+  /** Frees the parameters. */
   dispose(): void {
     for (const parameter of this.parameters) parameter.dispose()
   }

@@ -15,6 +15,7 @@ import type { StoredTensor } from './stored-tensor.ts'
  * for llama.cpp.
  */
 export const exportFormats = ['peft', 'mlx-lm', 'hf', 'gguf', 'gguf-lora'] as const
+/** What a model or an adapter can be written as; exportFormats says for whom. */
 export type ExportFormat = (typeof exportFormats)[number]
 
 /** Types of the weights in merged models; the first of each is the default (for hf from a folder: as they are). */

@@ -10,9 +10,11 @@ import { parseJsonObject } from './json-file.ts'
 import { layOut, safetensorsTypes, writtenAs } from './safetensors-layout.ts'
 import type { StoredTensor } from './stored-tensor.ts'
 
+/** A tensor of a file, in memory. */
 export interface TensorData {
   /** Row-major, outermost first. */
   readonly shape: readonly number[]
+  /** Its elements, row-major. */
   readonly data: Float32Array
   /** The type in the file that it came from, and that it is written in again. Default F32. */
   readonly storedAs?: 'F16' | 'BF16'

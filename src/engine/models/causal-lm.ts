@@ -24,8 +24,11 @@ export interface CachedTokens {
   cache: CacheHandle
 }
 
+/** A decoder with its LM head, of any family. Made by `loadModel` or `createModel`. */
 export interface CausalLM {
+  /** What its tensors live in; all work on them happens in its thread. */
   readonly runtime: Runtime
+  /** Rows of the embedding; token ids are below it. */
   readonly vocabularySize: number
   /** The longest sequence that the model generates, in tokens. */
   readonly contextLength: number
@@ -54,6 +57,7 @@ export interface CausalLM {
   rowNorms(path: string): Float32Array
   /** All of the base, each tensor once. */
   baseTensors(): BaseTensor[]
+  /** Frees the weights; using the model afterwards is an error. */
   dispose(): void
 }
 

@@ -14,6 +14,7 @@ export const llamaConfig = z.object({
   attention_bias: z.boolean().default(false),
   mlp_bias: z.boolean().default(false),
 })
+/** The fields of a Llama's `config.json` that decide the arithmetic; defaults are those of `transformers`. */
 export type LlamaConfig = z.input<typeof llamaConfig>
 
 export const llama: ModelFamily = {
@@ -27,6 +28,7 @@ export const llama: ModelFamily = {
   },
 }
 
+/** A Llama from its configuration and weights; other families are made by `createModel`. */
 export class LlamaForCausalLM extends DecoderForCausalLM {
   /** @throws ShadowError `invalid_config`, `invalid_file`. */
   constructor(runtime: Runtime, config: LlamaConfig, source: WeightSource) {

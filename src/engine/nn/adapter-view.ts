@@ -10,6 +10,7 @@ export interface FrozenLayer {
   readonly squaredNorms: Tensor
 }
 
+/** What an adapter adds to each layer in one pass. Made by `Adapter.view`. */
 export interface AdapterView {
   /** The factors for a layer's path, if it is adapted. */
   factors(path: string): LoraFactors | null

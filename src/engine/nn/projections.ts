@@ -12,7 +12,9 @@ import { takeMatrix, takeWeight, type WeightSource } from './weights.ts'
 export interface LinearSpec {
   /** Dotted path without `.weight`, e.g. `model.layers.0.self_attn.q_proj`. */
   path: string
+  /** Columns of its weight. */
   inFeatures: number
+  /** Rows of its weight. */
   outFeatures: number
   /** Adds `<path>.bias`. */
   hasBias: boolean

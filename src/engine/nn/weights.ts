@@ -6,7 +6,9 @@ import type { Tensor } from '../tensor/tensor.ts'
 
 /** One tensor in Hugging Face layout. */
 export interface Weight {
+  /** Outermost first. */
   shape: readonly number[]
+  /** Its elements, row-major. */
   data: Float32Array
 }
 
@@ -21,7 +23,9 @@ export interface PackedWeight {
 
 /** Tensors by Hugging Face name. A Map fits; a lazy reader keeps the peak memory at one tensor. */
 export interface WeightSource {
+  /** In float32; undefined where there is none of that name. */
   get(name: string): Weight | undefined
+  /** Whether there is one, without reading it. */
   has(name: string): boolean
   /** The matrix in packed form, where the source has one and wants it kept so; `get` gives it in float32 all the same. */
   packed?(name: string): PackedWeight | undefined

@@ -20,6 +20,7 @@ export interface MicroBatchResult {
   gradients: Tensor[]
 }
 
+/** Sums what the micro-batches of a step give. */
 export class GradientAccumulator {
   readonly #runtime: Runtime
   #gradients: Tensor[] = []
@@ -30,6 +31,7 @@ export class GradientAccumulator {
     this.#runtime = runtime
   }
 
+  /** Takes a micro-batch in, and its gradients over: they are freed by `reset`. */
   add(result: MicroBatchResult): void {
     this.#lossSum += result.lossSum
     this.#weightSum += result.weightSum
@@ -42,10 +44,12 @@ export class GradientAccumulator {
     for (const gradient of result.gradients) gradient.dispose()
   }
 
+  /** Σ weight·nll so far, nats. */
   get lossSum(): number {
     return this.#lossSum
   }
 
+  /** Σ weight so far; in plain fine-tuning the number of target tokens. */
   get weightSum(): number {
     return this.#weightSum
   }

@@ -24,6 +24,7 @@ interface Large {
   second: PackedMoments
 }
 
+/** AdamW with a quarter of the moments' memory. */
 export class AdamW8bit implements Optimizer {
   readonly #runtime: Runtime
   readonly #parameters: readonly Tensor[]
@@ -57,10 +58,12 @@ export class AdamW8bit implements Optimizer {
     this.#inFull = new AdamW(runtime, this.#smallOf(parameters), options)
   }
 
+  /** Steps taken so far. */
   get step(): number {
     return this.#step
   }
 
+  /** Bytes that the moments take. */
   get stateBytes(): number {
     const bytes = ({ codes, scales }: PackedMoments): number => codes.byteLength + scales.byteLength
     return this.#large.reduce(
@@ -69,6 +72,7 @@ export class AdamW8bit implements Optimizer {
     )
   }
 
+  /** One step, in place. @param gradientScale multiplies every gradient first (1 / tokens, clipping) */
   update(gradients: readonly Tensor[], learningRate: number, gradientScale = 1): void {
     this.#step++
     this.#inFull.update(this.#smallOf(gradients), learningRate, gradientScale)
@@ -107,6 +111,7 @@ export class AdamW8bit implements Optimizer {
     return { step: this.#step, first: all('first'), second: all('second') }
   }
 
+  /** Goes on from a state. @throws ShadowError `invalid_file` when it belongs to other parameters */
   importState(state: AdamWState): void {
     checkState(state, this.#parameters)
     this.#inFull.importState({
@@ -121,6 +126,7 @@ export class AdamW8bit implements Optimizer {
     this.#step = state.step
   }
 
+  /** Frees the moments; the parameters are the caller's. */
   dispose(): void {
     this.#inFull.dispose()
   }

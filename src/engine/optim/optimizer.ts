@@ -2,6 +2,7 @@
 import { ShadowError } from '../../lib/error.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 
+/** Names and defaults of torch.optim.AdamW, but for the weight decay. */
 export interface AdamWOptions {
   /** Default [0.9, 0.999]. */
   betas?: readonly [number, number]
@@ -21,6 +22,7 @@ export interface AdamWState {
   second: Float32Array[]
 }
 
+/** Changes parameters in place, step by step. */
 export interface Optimizer {
   /** Steps taken so far. */
   readonly step: number
@@ -37,6 +39,7 @@ export interface Optimizer {
   exportState(): AdamWState
   /** Goes on from a state to the same bits. @throws ShadowError `invalid_file` when it belongs to other parameters. */
   importState(state: AdamWState): void
+  /** Frees the moments; the parameters are the caller's. */
   dispose(): void
 }
 

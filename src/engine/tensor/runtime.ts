@@ -11,6 +11,7 @@ import { Tensor } from './tensor.ts'
 /** Freed buffers that MLX may keep for reuse. More only costs memory once the shapes repeat. */
 const defaultCacheBytes = 128 * 1024 * 1024
 
+/** How much of the machine the engine takes. */
 export interface RuntimeOptions {
   /** Threads of the kernels and of BLAS. Default: the cores this process may use. */
   threads?: number
@@ -32,6 +33,7 @@ function tensorsIn(value: unknown, found: Set<Tensor> = new Set()): Set<Tensor> 
  * The engine's runtime. Arrays belong to the thread that made them: one Runtime, one thread.
  */
 export class Runtime {
+  /** The addon's own operations on handles; their errors are ShadowErrors. */
   readonly native: NativeAddon
   readonly #scopes: Set<Tensor>[] = []
 
@@ -41,6 +43,7 @@ export class Runtime {
     if (options.threads !== undefined) this.native.setThreads(options.threads)
   }
 
+  /** Threads of the kernels and of BLAS. */
   get threads(): number {
     return this.native.threads()
   }
@@ -72,10 +75,12 @@ export class Runtime {
     return this.wrap(this.native.fromBytes(data, shape, dtype))
   }
 
+  /** A float32 tensor without axes. */
   scalar(value: number): Tensor {
     return this.full([], value)
   }
 
+  /** A tensor of one value throughout. */
   full(shape: readonly number[], value: number, dtype: DType = 'float32'): Tensor {
     return this.wrap(this.native.full(shape, value, dtype))
   }

@@ -9,7 +9,9 @@ import type { Runtime } from './runtime.ts'
  * collector frees what was forgotten, later.
  */
 export class Tensor implements Disposable {
+  /** What made it, and the only one that may compute with it. */
   readonly runtime: Runtime
+  /** The addon's name for the array. */
   readonly handle: ArrayHandle
 
   /** @internal Made by Runtime.wrap only. */
@@ -18,10 +20,12 @@ export class Tensor implements Disposable {
     this.handle = handle
   }
 
+  /** Sizes of the axes, outermost first; known without evaluation. */
   get shape(): number[] {
     return this.runtime.native.shape(this.handle)
   }
 
+  /** Of its elements. */
   get dtype(): DType {
     return this.runtime.native.dtype(this.handle)
   }
@@ -63,6 +67,7 @@ export class Tensor implements Disposable {
     this.runtime.native.dispose(this.handle)
   }
 
+  /** `dispose`, at the end of a `using` block. */
   [Symbol.dispose](): void {
     this.dispose()
   }

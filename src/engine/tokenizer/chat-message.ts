@@ -3,6 +3,7 @@
  * messages of the chat dialect can be handed in as they are.
  */
 export interface TemplateMessage {
+  /** `system`, `user`, `assistant`, `tool`, or what else the template knows; `developer` counts as `system`. */
   readonly role: string
   /** Parts are joined by their text; null and absent are ''. A lone surrogate is U+FFFD. */
   readonly content?: string | readonly { readonly text?: string | undefined }[] | null | undefined
@@ -13,8 +14,11 @@ export interface TemplateMessage {
     | undefined
 }
 
+/** A tool as OpenAI's requests list it. */
 export interface TemplateTool {
+  /** `function`. */
   readonly type: string
+  /** Its name, what it is for, and the JSON schema of its arguments. */
   readonly function?:
     | {
         readonly name: string

@@ -40,6 +40,7 @@ interface Turn {
   readonly closed: boolean
 }
 
+/** A model's chat template: conversations as text and tokens, and which of the tokens an assistant wrote. */
 export class ChatTemplate {
   readonly #template: TemplateProgram
   readonly #limit = new TimeLimit()

@@ -13,14 +13,19 @@ import { Tokenizer } from './tokenizer.ts'
 
 /** The files as they are read, undefined where a folder has none. */
 export interface TokenizerFiles {
+  /** tokenizer.json */
   readonly tokenizer: Uint8Array
+  /** tokenizer_config.json: names of special tokens, the chat template. */
   readonly tokenizerConfig?: Uint8Array | undefined
+  /** generation_config.json: further tokens that end a reply. */
   readonly generationConfig?: Uint8Array | undefined
   /** chat_template.jinja, which goes before the one in tokenizer_config.json. */
   readonly chatTemplate?: Uint8Array | undefined
 }
 
+/** What the files come to. */
 export interface ParsedTokenizer {
+  /** From tokenizer.json. */
   readonly tokenizer: Tokenizer
   /** Undefined where the files have none. */
   readonly chatTemplate: ChatTemplate | undefined

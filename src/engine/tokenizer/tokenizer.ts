@@ -36,9 +36,11 @@ export interface EncodedText {
 export class Tokenizer {
   /** One more than the largest id. */
   readonly vocabSize: number
+  /** The token that begins a text, where the vocabulary has one; it is never added on its own. */
   readonly bosTokenId: number | undefined
   /** The token that ends an assistant's turn. */
   readonly eosTokenId: number | undefined
+  /** Named by the files only: nothing is padded here. */
   readonly padTokenId: number | undefined
   /** All tokens that end a reply: `eosTokenId` and what the model's generation settings add. */
   readonly endTokenIds: readonly number[]

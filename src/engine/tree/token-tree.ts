@@ -5,10 +5,12 @@
 import { type PackedTokens, pack } from '../models/causal-lm.ts'
 import { commonPrefix, prefixOrder } from './prefix-order.ts'
 
+/** `tree`: what rows share is computed once; `packed`: each row on its own, end to end. */
 export type LayoutName = 'tree' | 'packed'
 
 /** Rows laid out, and where each of their tokens went. */
 export interface RowLayout {
+  /** What `CausalLM.hidden` takes. */
   tokens: PackedTokens
   /** places[row][t]: the index in `tokens.ids` of the row's token t. Its logits come from places[row][t − 1]. */
   places: readonly Int32Array[]
