@@ -129,7 +129,7 @@ class CapturedCall {
     if (capturing === 'available') return true
     try {
       this.capture = new Capture(this.context, this.request)
-      store.admit(this.request.body.length)
+      await store.admit(this.request.body.length)
       return true
     } catch (error) {
       counts.refused++

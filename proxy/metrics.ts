@@ -44,6 +44,12 @@ export function renderMetrics({ counts, store, durations }: ProxyContext): strin
     ['shadow_requests_in_flight', 'gauge', 'Requests being handled.', counts.inFlight],
     ['shadow_journal_backlog_calls', 'gauge', 'Calls that are committed and in no table yet.', backlog.calls],
     ['shadow_journal_waits_total', 'counter', 'Calls that waited for the tables.', backlog.waits],
+    [
+      'shadow_journal_slow_writes_total',
+      'counter',
+      'Writes to the journal that took longer than 5 ms.',
+      backlog.slowWrites,
+    ],
     ['shadow_calls_expired_total', 'counter', 'Calls that retention has deleted.', backlog.expired],
     ['process_resident_memory_bytes', 'gauge', 'Resident memory.', process.memoryUsage.rss()],
     [

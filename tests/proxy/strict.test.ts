@@ -44,7 +44,7 @@ test('room for a call is found out on the disk, and leaves nothing behind', asyn
     replies: [{ role: 'assistant', content }],
   })
   await recordCall(store, call('before'))
-  for (let index = 0; index < 50; index++) store.admit(100_000)
+  for (let index = 0; index < 50; index++) await store.admit(100_000)
   await recordCall(store, call('after'))
   await store.close()
   const again = await openCaptureStore(folder.home, dialects)

@@ -16,7 +16,7 @@ const call = (content: string) => ({
 test('a record is whole or not there', () => {
   fc.assert(
     fc.property(fc.array(fc.uint8Array()), fc.nat(), fc.nat(), (pieces, cut, flip) => {
-      const frame = frameOf(pieces)
+      const frame = Buffer.concat(frameOf(pieces))
       expect(recordAt(frame, 0)).toEqual({ payload: Buffer.concat(pieces), next: frame.length })
       expect(recordAt(frame.subarray(0, cut % frame.length), 0)).toBeNull()
       const at = flip % frame.length
@@ -85,16 +85,22 @@ test('with synchronous=full calls that come together are committed together', as
   await store.close()
 })
 
-test('more than a segment holds is taken in, segment by segment', async () => {
-  await using set = await startStore()
-  const large = 'x'.repeat(3 * 1024 * 1024)
-  const calls = []
-  for (let index = 0; index < 8; index++) calls.push(await recordCall(set.store, call(`${index}${large}`)))
-  expect((await set.reader.stats()).calls).toBe(8)
-  const last = await set.reader.requestBytes(calls[7]?.id ?? '')
-  expect(Buffer.from(last).equals(calls[7]?.body ?? Buffer.alloc(0))).toBe(true)
-  expect((await readdir(join(set.home, 'capture.journal'))).length).toBe(1)
-})
+test.each(['normal', 'full'] as const)(
+  '%s: more than a segment holds is taken in, segment by segment',
+  async (mode) => {
+    await using folder = await temporaryHome()
+    const store = await openCaptureStore(folder.home, dialects, { synchronous: mode })
+    const large = 'x'.repeat(1.5 * 1024 * 1024)
+    const calls = await Promise.all(
+      Array.from({ length: 8 }, (_, index) => recordCall(store, call(`${index}${large}`))),
+    )
+    expect((await store.reader.stats()).calls).toBe(8)
+    const last = await store.reader.requestBytes(calls[7]?.id ?? '')
+    expect(Buffer.from(last).equals(calls[7]?.body ?? Buffer.alloc(0))).toBe(true)
+    expect((await readdir(join(folder.home, 'capture.journal'))).length).toBe(1)
+    await store.close()
+  },
+)
 
 test('a store from a newer version is refused and left as it is', async () => {
   await using folder = await temporaryHome()

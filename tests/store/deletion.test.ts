@@ -157,7 +157,7 @@ test('calls come in while others go, and a store of an older version is written 
 test('records that no table could take are searched too, and what can’t be is named', async () => {
   await using set = await startStore()
   const folder = join(set.home, 'capture.journal')
-  await writeFile(join(folder, 'rejected.log'), frameOf([Buffer.from('unreadable')]))
+  await writeFile(join(folder, 'rejected.log'), Buffer.concat(frameOf([Buffer.from('unreadable')])))
   await writeFile(join(folder, '000000007.log.damaged'), 'torn')
   await recordCall(set.store, { messages: [user('a')], replies: [], session: 's' })
   const { unreadable } = await set.store.delete({ task: 'default' })

@@ -161,21 +161,22 @@ export class CaptureStore {
    * Whether a call with a request of this size could be recorded now. Writes that much to find out.
    * @throws ShadowError store_failed
    */
-  admit(requestBytes: number): void {
+  async admit(requestBytes: number): Promise<void> {
     try {
       if (this.recent.size >= this.maxBacklogCalls) throw new Error('the disk can’t keep up')
-      this.journal.probe(requestBytes + roomForReplyBytes)
+      await this.journal.probe(requestBytes + roomForReplyBytes)
     } catch (cause) {
       throw cannotRecord(cause)
     }
   }
 
   /**
-   * Calls that are committed and in no table yet, how often a call had to wait for the tables, and how many calls
-   * retention has let go of since the start.
+   * Calls that are committed and in no table yet, how often a call had to wait for the tables, how many writes to the
+   * journal were slow, and how many calls retention has let go of since the start.
    */
-  backlog(): { calls: number; waits: number; expired: number } {
-    return { calls: this.recent.size, waits: this.waits, expired: this.expired }
+  backlog(): { calls: number; waits: number; slowWrites: number; expired: number } {
+    const { waits, expired } = this
+    return { calls: this.recent.size, waits, slowWrites: this.journal.slowWrites, expired }
   }
 
   /**
@@ -217,7 +218,7 @@ export class CaptureStore {
 
   private async deleteNow(selection: CallSelection): Promise<DeletionResult> {
     // A segment goes once the tables hold it and another has begun.
-    this.journal.beginSegment()
+    await this.journal.beginSegment()
     await this.ingest.catchUp()
     const result = await deleteCalls(this.ingest, storedSelectionOf(this.hash, selection))
     this.forgetDeleted()
@@ -239,7 +240,7 @@ export class CaptureStore {
         this.expired += plan.calls
         if (plan.calls === 0) return plan
         this.forgetDeleted()
-        this.journal.beginSegment()
+        await this.journal.beginSegment()
         await this.ingest.catchUp()
         return plan
       })
@@ -261,8 +262,8 @@ export class CaptureStore {
 
   private async shutDown(): Promise<void> {
     this.releaseSnapshot()
+    await this.journal.close()
     await this.ingest.stop()
-    this.journal.close()
     await this.opened.close()
     this.lock.release()
   }

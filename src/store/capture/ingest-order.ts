@@ -41,6 +41,8 @@ export const ingestReport = z.object({
   calls: z.number(),
   bytes: z.number(),
   lastId: z.string().nullable(),
+  /** Whether the journal may hold more. */
+  hasMore: z.boolean(),
   rejected: z.array(z.object({ id: z.string().nullable(), reason: z.string() })),
   step: deletionStep.nullable(),
   error: z.string().nullable(),
@@ -51,6 +53,7 @@ export const nothingIngested: IngestReport = {
   calls: 0,
   bytes: 0,
   lastId: null,
+  hasMore: false,
   rejected: [],
   step: null,
   error: null,

@@ -139,12 +139,11 @@ export class IngestThread {
     this.worker.postMessage(order)
   }
 
-  private done({ calls, bytes, lastId, rejected, step, error }: IngestReport): void {
+  private done({ calls, bytes, lastId, hasMore, rejected, step, error }: IngestReport): void {
     const wasCheckpoint = this.isCheckpointing
     this.isRunning = false
     this.isCheckpointing = false
-    const { served, answering } = this
-    this.served = []
+    const { answering } = this
     this.answering = null
     const written = calls + (step?.deleted ?? 0)
     this.callsInWal = wasCheckpoint ? 0 : this.callsInWal + written
@@ -158,21 +157,33 @@ export class IngestThread {
     if (answering !== null) {
       if (error === null) answering.resolve(step ?? {})
       else answering.reject(cannotDelete(error))
-    } else if (error === null) for (const { resolve } of served) resolve()
+    } else if (hasMore) {
+      if (!this.isStopping) this.send({ kind: this.isLogFull ? 'checkpoint' : 'ingest' })
+      return
+    } else this.runEnded(error)
+    if (!this.isStopping) this.next(error !== null, answering !== null)
+  }
+
+  private runEnded(error: string | null): void {
+    const { served } = this
+    this.served = []
+    if (error === null) for (const { resolve } of served) resolve()
     else {
       this.events.failed(`capture.db can't be written: ${error}. Calls wait in the journal.`)
       for (const { reject } of served) reject(cannotCatchUp(error))
     }
-    if (!this.isStopping) this.next(error !== null, answering !== null)
+  }
+
+  private get isLogFull(): boolean {
+    return this.callsInWal >= checkpointCalls || this.bytesInWal >= checkpointBytes
   }
 
   /** What comes next: readers first, then, by turns, calls that have come and the steps of a deletion. */
   private next(hasFailed = false, wasAsked = false): void {
     if (this.waiting.length > 0 || (wasAsked && this.hasMore)) this.run()
     else if (this.asked.length > 0) this.answer()
-    else if (this.callsInWal >= checkpointCalls || this.bytesInWal >= checkpointBytes) {
-      this.send({ kind: 'checkpoint' })
-    } else {
+    else if (this.isLogFull) this.send({ kind: 'checkpoint' })
+    else {
       this.worker.unref()
       if (hasFailed) this.wake(retryMs)
       else if (this.hasMore) this.wake()

@@ -50,12 +50,12 @@ sqlite.pragma('temp_store = MEMORY')
 function follow(order: IngestOrder): IngestReport {
   switch (order.kind) {
     case 'ingest':
-      return reportOf(ingest.run())
+      return reportOf(ingest.step())
     case 'stop':
       return reportOf(ingest.finish())
     case 'checkpoint':
       sqlite.pragma('wal_checkpoint(PASSIVE)')
-      return reportOf(ingest.run())
+      return reportOf(ingest.step())
     case 'choose':
     case 'expire':
     case 'prepare':

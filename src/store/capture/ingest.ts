@@ -28,6 +28,8 @@ export interface Ingested {
   bytes: number
   /** Records that no table could take, with the reason. */
   rejected: { id: string | null; reason: unknown }[]
+  /** Whether the journal may hold more. */
+  hasMore: boolean
 }
 
 export class Ingest {
@@ -44,11 +46,12 @@ export class Ingest {
   }
 
   /**
-   * Takes in everything the journal holds, and deletes the segments that are done with.
+   * Takes in what one transaction holds, and deletes the segments that are done with. Few enough calls at once that
+   * whoever is told of them is not held up by it, however many wait.
    * @throws when the database can't be written; what it has not taken stays in the journal
    */
-  run(): Ingested {
-    const ingested: Ingested = { lastId: null, calls: 0, bytes: 0, rejected: [] }
+  step(): Ingested {
+    const ingested: Ingested = { lastId: null, calls: 0, bytes: 0, rejected: [], hasMore: false }
     for (;;) {
       const segments = segmentsOf(this.folder)
       const segment = segments.find((number) => this.segment === null || number >= this.segment)
@@ -59,7 +62,10 @@ export class Ingest {
       }
       // Looked up before reading: what is appended to a segment that has a successor came before it.
       const isFinal = segments.at(-1) === segment
-      while (this.readSome(segment, ingested)) {}
+      if (this.readSome(segment, ingested)) {
+        ingested.hasMore ||= !isFinal
+        return ingested
+      }
       if (isFinal) return ingested
       this.remove(segment, ingested)
       this.segment = segment + 1
@@ -81,17 +87,25 @@ export class Ingest {
     }
   }
 
-  /** Like `run`, when nothing more will be appended: the last segment goes too. */
+  /** Everything, when nothing more will be appended: the last segment goes too. */
   finish(): Ingested {
-    const ingested = this.run()
+    const all = this.step()
+    while (all.hasMore) {
+      const { lastId, calls, bytes, rejected, hasMore } = this.step()
+      all.lastId = lastId ?? all.lastId
+      all.calls += calls
+      all.bytes += bytes
+      all.rejected.push(...rejected)
+      all.hasMore = hasMore
+    }
     if (this.segment !== null && segmentsOf(this.folder).includes(this.segment))
-      this.remove(this.segment, ingested)
+      this.remove(this.segment, all)
     this.segment = null
-    return ingested
+    return all
   }
 
   private readSome(segment: number, ingested: Ingested): boolean {
-    const bytes = this.read(segment)
+    const { bytes, left } = this.read(segment)
     const payloads: Buffer[] = []
     let at = 0
     while (payloads.length < callsPerTransaction) {
@@ -105,17 +119,20 @@ export class Ingest {
     this.at += at
     ingested.calls += payloads.length
     ingested.bytes += at
+    // What comes while this is looked at is for the next time.
+    ingested.hasMore = left > at
     return true
   }
 
-  private read(segment: number): Buffer {
+  /** The next bytes, and how many there are in all. */
+  private read(segment: number): { bytes: Buffer; left: number } {
     const file = openSync(segmentPath(this.folder, segment), 'r')
     try {
       const left = fstatSync(file).size - this.at
       let bytes = readAt(file, this.at, Math.min(left, readBytes))
       const first = bytes.length >= 4 ? 8 + bytes.readUInt32LE(0) : 0
       if (first > bytes.length && first <= left) bytes = readAt(file, this.at, first)
-      return bytes
+      return { bytes, left }
     } finally {
       closeSync(file)
     }
@@ -139,7 +156,7 @@ export class Ingest {
       for (const payload of payloads) if (!this.insertAlone(payload, ingested)) rejected.push(payload)
     })
     for (const payload of rejected) {
-      appendFileSync(join(this.folder, 'rejected.log'), frameOf([payload]), { mode: 0o600 })
+      appendFileSync(join(this.folder, 'rejected.log'), Buffer.concat(frameOf([payload])), { mode: 0o600 })
     }
   }
 

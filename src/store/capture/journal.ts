@@ -3,7 +3,20 @@
  * follow behind, in a thread of their own. A journal is a folder of numbered segments; each record is its
  * length and checksum (u32 each, little endian) and its bytes. A segment is deleted once the tables hold it.
  */
-import { closeSync, fdatasync, ftruncateSync, mkdirSync, openSync, readdirSync, writeSync } from 'node:fs'
+import {
+  close,
+  closeSync,
+  fdatasync,
+  fsyncSync,
+  ftruncate,
+  ftruncateSync,
+  mkdirSync,
+  open,
+  openSync,
+  readdirSync,
+  writev,
+  writevSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { crc32 } from 'node:zlib'
@@ -12,6 +25,20 @@ const headBytes = 8
 
 /** Bytes after which a new segment is begun. */
 const segmentBytes = 16 * 1024 * 1024
+
+/** Milliseconds beyond which a write has held the event loop for too long. */
+const slowMs = 5
+
+/** Writes that go by another thread after a slow one, until the event loop writes itself again. */
+const writesElsewhere = 32
+
+const later = {
+  open: promisify(open),
+  close: promisify(close),
+  writev: promisify(writev),
+  truncate: promisify(ftruncate),
+  sync: promisify(fdatasync),
+}
 
 /** Numbers of the segments that exist, oldest first. */
 export function segmentsOf(folder: string): number[] {
@@ -34,21 +61,33 @@ export function recordAt(bytes: Buffer, at: number): { payload: Buffer; next: nu
   return crc32(payload) === bytes.readUInt32LE(at + 4) ? { payload, next } : null
 }
 
-/** A record's bytes, its head first. */
-export function frameOf(pieces: readonly Uint8Array[]): Buffer {
-  const length = pieces.reduce((sum, piece) => sum + piece.length, 0)
-  const frame = Buffer.allocUnsafe(headBytes + length)
-  let at = headBytes
-  for (const piece of pieces) {
-    frame.set(piece, at)
-    at += piece.length
-  }
-  frame.writeUInt32LE(length, 0)
-  frame.writeUInt32LE(crc32(frame.subarray(headBytes)), 4)
-  return frame
+/** A record's pieces, its head first. */
+export function frameOf(pieces: readonly Uint8Array[]): Uint8Array[] {
+  const head = Buffer.allocUnsafe(headBytes)
+  let checksum = 0
+  for (const piece of pieces) checksum = crc32(piece, checksum)
+  head.writeUInt32LE(bytesOf(pieces), 0)
+  head.writeUInt32LE(checksum, 4)
+  return [head, ...pieces]
 }
 
+function bytesOf(pieces: readonly Uint8Array[]): number {
+  return pieces.reduce((sum, piece) => sum + piece.length, 0)
+}
+
+interface Waiting {
+  readonly frame: readonly Uint8Array[]
+  resolve(): void
+  reject(reason: unknown): void
+}
+
+/**
+ * Appends are made on the event loop, which on a sound disk costs less than asking another thread for them. A disk
+ * that once was slow is written by another thread until it is quick again, and records that come meanwhile share a write.
+ */
 export class Journal {
+  /** Writes that took longer than the event loop may be held. */
+  slowWrites = 0
   private readonly folder: string
   /** Whether a record also has to survive the loss of power. */
   private readonly isSynced: boolean
@@ -57,70 +96,156 @@ export class Journal {
   private length = 0
   private syncing: Promise<void> | null = null
   private nextSync: Promise<void> | null = null
+  /** Writes that are still to be made elsewhere before the event loop may. */
+  private elsewhere = 0
+  /** What is done elsewhere, one after the other, and how much of it isn't done yet. */
+  private lane: Promise<unknown> = Promise.resolve()
+  private inLane = 0
+  /** Records that wait for the lane. */
+  private waiting: Waiting[] = []
 
   constructor(folder: string, isSynced: boolean) {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     this.folder = folder
     this.isSynced = isSynced
     this.segment = (segmentsOf(folder).at(-1) ?? 0) + 1
-    this.file = this.open()
+    this.file = openSync(segmentPath(folder, this.segment), 'wx', 0o600)
+    if (isSynced) syncFolder(folder)
   }
 
   /**
-   * Resolves once the record survives. The bytes are in the kernel's hands when this returns.
-   * @throws the file system's error; the journal is then as it was before
+   * Resolves once the record survives; where it returns nothing, it does already.
+   * @throws the file system's error, at once or later; the journal is then as it was before
    */
   append(pieces: readonly Uint8Array[]): Promise<void> | void {
-    if (this.length >= segmentBytes) this.beginSegment()
-    this.write(frameOf(pieces))
+    const frame = frameOf(pieces)
+    if (!this.isReady || this.length >= segmentBytes) {
+      const written = this.writeLater(frame)
+      return this.isSynced ? written.then(() => this.sync()) : written
+    }
+    this.writeNow(frame)
     if (this.isSynced) return this.sync()
   }
 
   /**
    * Finds out whether `bytes` more could be written, and takes them back.
-   * @throws the file system's error
+   * @throws the file system's error, at once or later
    */
-  probe(bytes: number): void {
+  probe(bytes: number): Promise<void> | void {
     // Bytes that can't be mistaken for a record, should the process die in between.
-    this.write(Buffer.alloc(bytes, 0xff))
-    this.length -= bytes
-    ftruncateSync(this.file, this.length)
+    const frame = [Buffer.alloc(bytes, 0xff)]
+    if (this.isReady) {
+      this.writeNow(frame)
+      this.length -= bytes
+      ftruncateSync(this.file, this.length)
+      return
+    }
+    return this.inTurn(async () => {
+      await this.write(frame)
+      this.length -= bytes
+      await later.truncate(this.file, this.length)
+    })
   }
 
-  close(): void {
+  /** Leaves the segment under way to be taken in and deleted. @throws the file system's error, later */
+  beginSegment(): Promise<void> {
+    return this.inTurn(() => this.nextSegment())
+  }
+
+  async close(): Promise<void> {
+    while (this.inLane > 0) await this.lane
+    if (this.isSynced) await this.sync()
     closeSync(this.file)
+    // The number may be given to another file.
+    this.file = -1
   }
 
-  private write(frame: Buffer): void {
+  /** Whether the event loop may write itself. */
+  private get isReady(): boolean {
+    return this.inLane === 0 && this.elsewhere === 0
+  }
+
+  private writeNow(frame: readonly Uint8Array[]): void {
+    const start = performance.now()
     try {
-      const written = writeSync(this.file, frame, 0, frame.length, this.length)
-      if (written !== frame.length)
-        throw new Error(`only ${written} of ${frame.length} bytes could be written`)
-      this.length += frame.length
+      this.wrote(writevSync(this.file, frame, this.length), frame)
     } catch (error) {
       // A torn record would hide those that are written after it.
       ftruncateSync(this.file, this.length)
       throw error
+    } finally {
+      this.took(performance.now() - start)
     }
   }
 
-  /** Leaves the segment under way to be taken in and deleted. @throws the file system's error */
-  beginSegment(): void {
-    const before = this.file
-    this.segment++
-    this.file = this.open()
-    this.length = 0
-    closeSync(before)
+  private writeLater(frame: readonly Uint8Array[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ frame, resolve, reject })
+      if (this.waiting.length === 1) void this.inTurn(() => this.writeWaiting())
+    })
   }
 
-  private open(): number {
-    return openSync(segmentPath(this.folder, this.segment), 'wx', 0o600)
+  private async writeWaiting(): Promise<void> {
+    const batch = this.waiting
+    this.waiting = []
+    try {
+      if (this.length >= segmentBytes) await this.nextSegment()
+      await this.write(batch.flatMap(({ frame }) => frame))
+      for (const { resolve } of batch) resolve()
+    } catch {
+      // There may be room for some of them.
+      for (const { frame, resolve, reject } of batch) await this.write(frame).then(resolve, reject)
+    }
+  }
+
+  private async write(frame: readonly Uint8Array[]): Promise<void> {
+    const start = performance.now()
+    try {
+      this.wrote((await later.writev(this.file, frame, this.length)).bytesWritten, frame)
+    } catch (error) {
+      await later.truncate(this.file, this.length)
+      throw error
+    } finally {
+      this.took(performance.now() - start)
+    }
+  }
+
+  private took(ms: number): void {
+    const isSlow = ms > slowMs
+    if (isSlow) this.slowWrites++
+    this.elsewhere = isSlow ? writesElsewhere : Math.max(0, this.elsewhere - 1)
+  }
+
+  private wrote(bytes: number, frame: readonly Uint8Array[]): void {
+    const wanted = bytesOf(frame)
+    if (bytes !== wanted) throw new Error(`only ${bytes} of ${wanted} bytes could be written`)
+    this.length += wanted
+  }
+
+  private async nextSegment(): Promise<void> {
+    // Records may still wait for a sync, which has to be that of the file that they are in.
+    if (this.isSynced) await this.sync()
+    const before = this.file
+    this.segment++
+    this.file = await later.open(segmentPath(this.folder, this.segment), 'wx', 0o600)
+    this.length = 0
+    if (this.isSynced) syncFolder(this.folder)
+    await later.close(before)
+  }
+
+  private inTurn(work: () => Promise<void>): Promise<void> {
+    this.inLane++
+    const done = this.lane.then(work).finally(() => {
+      this.inLane--
+    })
+    this.lane = done.catch(() => {})
+    return done
   }
 
   /** Group commit to the disk: records that come while one sync runs share the next. */
   private sync(): Promise<void> {
     if (this.syncing === null) {
-      this.syncing = promisify(fdatasync)(this.file).finally(() => {
+      this.syncing = later.sync(this.file).finally(() => {
         this.syncing = null
       })
       return this.syncing
@@ -132,5 +257,15 @@ export class Journal {
         return this.sync()
       })
     return this.nextSync
+  }
+}
+
+/** Makes a new segment's name survive the loss of power. */
+function syncFolder(path: string): void {
+  const folder = openSync(path, 'r')
+  try {
+    fsyncSync(folder)
+  } finally {
+    closeSync(folder)
   }
 }

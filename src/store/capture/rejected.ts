@@ -16,14 +16,14 @@ export function deleteRejected(folder: string, selection: StoredSelection): stri
   const path = join(folder, rejectedName)
   if (!existsSync(path)) return unreadable
   const bytes = readFileSync(path)
-  const kept: Buffer[] = []
+  const kept: Uint8Array[] = []
   let isRead = true
   let at = 0
   for (let record = recordAt(bytes, at); record !== null; record = recordAt(bytes, at)) {
     at = record.next
     const entry = entryOf(record.payload)
     if (entry === null) isRead = false
-    if (entry === null || !isSelected(entry, selection)) kept.push(frameOf([record.payload]))
+    if (entry === null || !isSelected(entry, selection)) kept.push(...frameOf([record.payload]))
   }
   if (at < bytes.length) {
     isRead = false

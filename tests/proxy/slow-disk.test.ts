@@ -1,0 +1,64 @@
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { dialects } from '../../src/dialects/index.ts'
+import { openCaptureReader } from '../../src/store/capture/index.ts'
+import { startProxyChild } from '../support/chaos.ts'
+import { replyWith, startStandIn } from '../support/stand-in-upstream.ts'
+import { temporaryHome } from '../support/store.ts'
+
+const slowMs = 200
+
+/** A library that makes writes to the journal slow; null where it can't be made. */
+function slowDisk(folder: string): string | null {
+  if (process.platform !== 'linux') return null
+  const source = join(import.meta.dirname, '../support/slow-disk.cc')
+  const made = join(folder, 'slow-disk.so')
+  const { status } = spawnSync('g++', ['-shared', '-fPIC', '-O1', '-o', made, source, '-ldl'])
+  return status === 0 ? made : null
+}
+
+test('a disk that is slow delays the calls that it records, and nothing else', async (context) => {
+  await using folder = await temporaryHome()
+  const library = slowDisk(folder.home)
+  context.skip(library === null, 'needs Linux and g++')
+  const standIn = await startStandIn(replyWith(() => 'fine'))
+  const proxy = await startProxyChild(folder.home, standIn.baseUrl, {
+    LD_PRELOAD: library ?? '',
+    SLOW_WRITE_MS: String(slowMs),
+  })
+  const ask = async (client: number): Promise<string> => {
+    const reply = await fetch(`${proxy.origin}/v1/chat/completions`, {
+      method: 'POST',
+      body: JSON.stringify({ model: 'm', messages: [{ role: 'user', content: `${client}` }] }),
+    })
+    await reply.text()
+    return reply.headers.get('x-shadow-call') ?? ''
+  }
+  // The first one tells that the disk is slow.
+  const finished = [await ask(-1)]
+  const start = performance.now()
+  const asking = Promise.all(
+    Array.from({ length: 8 }, async (_, client) => {
+      for (let turn = 0; turn < 4; turn++) finished.push(await ask(client * 10 + turn))
+    }),
+  )
+  const looks: number[] = []
+  while (performance.now() - start < 4 * slowMs) {
+    const before = performance.now()
+    await (await fetch(`${proxy.origin}/health`)).text()
+    looks.push(performance.now() - before)
+  }
+  await asking
+  // Written one by one they would take 32 times as long as one.
+  expect(performance.now() - start).toBeLessThan(20 * slowMs)
+  expect(looks.toSorted((a, b) => a - b)[Math.floor(looks.length / 2)]).toBeLessThan(slowMs / 2)
+  const metrics = await (await fetch(`${proxy.origin}/metrics`)).text()
+  expect(Number(/^shadow_journal_slow_writes_total (\d+)$/m.exec(metrics)?.[1])).toBeGreaterThanOrEqual(2)
+  await proxy.kill()
+  await standIn.close()
+  const reader = await openCaptureReader(folder.home, dialects)
+  const stored = new Set((await reader.callsOfTask('default')).map(({ id }) => id))
+  await reader.close()
+  expect(finished.filter((id) => !stored.has(id))).toEqual([])
+})
