@@ -75,7 +75,7 @@ export class Capture {
         return base === null ? message : { ...message, isRoot: false }
       }),
     })
-    const placement = context.store.place({
+    this.placement = context.store.place({
       callId: request.id,
       task: request.task,
       credential,
@@ -85,9 +85,9 @@ export class Capture {
       parentAgent: this.redaction.text(identity.parentAgent),
       base,
       prompt: this.prompt,
+      session: request.session ?? null,
       at: request.startedAt,
     })
-    this.placement = { ...placement, session: request.session ?? placement.session }
   }
 
   /** What came before, where the upstream keeps the conversation and this proxy saw it. */

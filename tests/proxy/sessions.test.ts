@@ -71,6 +71,27 @@ test('a retry and a branch stay separate, and nothing is dropped', async () => {
   expect(groups.map(({ members }) => members.length)).toEqual([2, 2, 1])
 })
 
+test('equal requests under way at the same moment are siblings, as they are one after the other', async () => {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const answer = counting()
+  await using shadow = await startProxy({
+    answer: async (...request) => {
+      if (shadow.standIn.seen.length === 4) resolve()
+      await promise
+      await answer(...request)
+    },
+  })
+  const asked = await Promise.all(Array.from({ length: 4 }, () => say(shadow, [user('a')])))
+  expect(new Set(asked.map(({ session }) => session)).size).toBe(1)
+  const [first, second] = asked
+  if (first === undefined || second === undefined) throw new Error('Four were asked.')
+  await say(shadow, [user('a'), second.message, user('b')])
+  // Somebody has gone on from there, so that this is another agent's.
+  expect((await say(shadow, [user('a')])).session).not.toBe(first.session)
+  const trajectories = await shadow.reader.trajectoriesOfSession(first.session)
+  expect(trajectories.map(({ turns }) => turns.length).toSorted((a, b) => a - b)).toEqual([1, 1, 1, 2])
+})
+
 test('an opening that was already gone on from is another agent’s when it comes again', async () => {
   await using shadow = await startProxy({ answer: counting() })
   const first = await say(shadow, [user('a')])

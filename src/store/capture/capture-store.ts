@@ -193,7 +193,6 @@ export class CaptureStore {
       await this.journal.append(pieces)
       this.recent.add(call, replies)
       this.tails.add(call)
-      this.prompts.add(call)
     } catch (cause) {
       throw cannotRecord(cause)
     }

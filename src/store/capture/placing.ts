@@ -24,6 +24,8 @@ export interface PlacingQuestion {
   readonly base?: BaseReply | null
   readonly agent?: string | null
   readonly parentAgent?: string | null
+  /** Where it is known already. */
+  readonly session?: string | null
   /** Milliseconds since the epoch. */
   readonly at: number
 }
@@ -76,7 +78,15 @@ export class Placing {
     this.tails = tails
   }
 
+  /** From now on the call is known to have been asked, so that one that comes while it is under way finds it. */
   place(question: PlacingQuestion): Placement {
+    const found = this.placementOf(question)
+    const placement = { ...found, session: question.session ?? found.session }
+    this.prompts.add(question.callId, question.at, placement, question.prompt)
+    return placement
+  }
+
+  private placementOf(question: PlacingQuestion): Placement {
     const { task, credential, sessionHeader, callId, prompt, agent = null } = question
     const keyHash = this.keyHash(credential)
     const { parentAgent = null, base: goesOnFrom = null } = question

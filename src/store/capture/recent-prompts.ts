@@ -1,29 +1,42 @@
 /**
- * The prompts of the last minutes, in memory: whether a first request was asked a moment ago is a question that
- * every new conversation raises, and nearly always the answer is no.
+ * The prompts of the last minutes, in memory, those under way among them: whether a first request was asked a moment
+ * ago is a question that every new conversation raises, and nearly always the answer is no.
  */
 import { hashBytes } from '../../lib/hash.ts'
 import { scopeOf } from './recent-calls.ts'
-import type { CallRecord, Placement } from './record.ts'
+import type { Prompt } from './prompt.ts'
+import type { Placement } from './record.ts'
 
 /** How long an equal first request counts as the same one asked again, rather than another agent's. */
 export const retryWindowMs = 10 * 60 * 1000
 
-/** Prompts remembered; beyond them the tables are asked. */
+/** Calls remembered; beyond them the tables are asked. */
 const capacity = 20_000
 
 export interface AskedPrompt {
-  readonly id: string
   readonly startedAt: number
   readonly session: string
   readonly parent: Placement['parent']
-  isContinued: boolean
+  /** Whether a reply to it, the last one or one before, was gone on from. */
+  readonly isContinued: boolean
 }
 
+/** Equal prompts of one session. */
+interface Asked {
+  startedAt: number
+  readonly session: string
+  readonly parent: Placement['parent']
+  isContinued: boolean
+  readonly calls: string[]
+}
+
+/** Attempts at one prompt that are told apart from those of others. */
+const attemptsAtMost = 256
+
 export class RecentPrompts {
-  /** The latest call of each prompt, the oldest first. */
-  private readonly byPrompt = new Map<string, AskedPrompt>()
-  private readonly byId = new Map<string, AskedPrompt>()
+  /** By the prompt that was asked last, the oldest first. */
+  private readonly byPrompt = new Map<string, Asked>()
+  private readonly byCall = new Map<string, Asked>()
   /** Every prompt that was asked after this time (milliseconds since the epoch) is remembered. */
   private completeSince: number
 
@@ -32,24 +45,25 @@ export class RecentPrompts {
     this.completeSince = lastCallAt ?? 0
   }
 
-  add({ id, startedAt, placement, prompt }: CallRecord): void {
+  add(id: string, startedAt: number, placement: Placement, prompt: Pick<Prompt, 'rawPath'>): void {
     const { session, parent } = placement
-    const continued = parent === null ? undefined : this.byId.get(parent.call)
+    const continued = parent === null ? undefined : this.byCall.get(parent.call)
     if (continued !== undefined) continued.isContinued = true
     const name = nameOf(scopeOf(placement), prompt.rawPath)
-    const entry = { id, startedAt, session, parent, isContinued: false }
-    this.forget(name)
-    this.byPrompt.set(name, entry)
-    this.byId.set(id, entry)
-    for (const [oldest, { startedAt: askedAt }] of this.byPrompt) {
-      const isOld = askedAt < startedAt - retryWindowMs
-      if (!isOld && this.byPrompt.size <= capacity) break
-      if (!isOld) this.completeSince = Math.max(this.completeSince, askedAt)
-      this.forget(oldest)
+    const asked = this.take(name, session) ?? { startedAt, session, parent, isContinued: false, calls: [] }
+    asked.startedAt = startedAt
+    asked.calls.push(id)
+    this.byPrompt.set(name, asked)
+    this.byCall.set(id, asked)
+    for (const [oldest, each] of this.byPrompt) {
+      const isOld = each.startedAt < startedAt - retryWindowMs
+      if (!isOld && this.byCall.size <= capacity) break
+      if (!isOld) this.completeSince = Math.max(this.completeSince, each.startedAt)
+      this.forget(oldest, each)
     }
   }
 
-  /** The last call with this prompt; null where it is certain that there was none in the window, undefined where not. */
+  /** How this prompt was asked last; null where it is certain that it wasn't in the window, undefined where not. */
   find(scope: string, rawPath: Buffer, at: number): AskedPrompt | null | undefined {
     return (
       this.byPrompt.get(nameOf(scope, rawPath)) ??
@@ -60,15 +74,25 @@ export class RecentPrompts {
   /** From now on the tables are asked for what was before. */
   forgetAll(now: number): void {
     this.byPrompt.clear()
-    this.byId.clear()
+    this.byCall.clear()
     this.completeSince = now
   }
 
-  private forget(name: string): void {
-    const entry = this.byPrompt.get(name)
-    if (entry === undefined) return
+  /** What is known of the prompt in this session; undefined where it is another's, which is then forgotten. */
+  private take(name: string, session: string): Asked | undefined {
+    const known = this.byPrompt.get(name)
+    if (known === undefined) return undefined
+    if (known.session !== session || known.calls.length >= attemptsAtMost) {
+      this.forget(name, known)
+      return undefined
+    }
     this.byPrompt.delete(name)
-    this.byId.delete(entry.id)
+    return known
+  }
+
+  private forget(name: string, { calls }: Asked): void {
+    this.byPrompt.delete(name)
+    for (const call of calls) this.byCall.delete(call)
   }
 }
 
