@@ -32,6 +32,9 @@ export interface Question {
   readonly path: string
   readonly query: string
   readonly headers: Headers
+  /** As it came. */
+  readonly sent: Uint8Array
+  /** The same with any content encoding undone. */
   readonly body: Uint8Array
   readonly split: SplitRequest
   readonly signal: AbortSignal
@@ -99,13 +102,19 @@ async function fromFrontier(
   const { path, query, headers, split, signal } = question
   const { upstream, name, model } = frontierFor(context, question)
   if (upstream === null) throw unknownUpstream(name, question.task)
-  const body = model === null ? question.body : withModel(question.body, split, model)
+  const changed = model === null ? null : withModel(question.body, split, model)
   if (fallback !== null) logger.warn(fallback, 'the frontier answers for the owned model')
-  const request = { method: 'POST', path: path + query, headers, body, signal }
-  const asking = bodyAskingUsage(context.tasks, { ...question, body })
+  const request = {
+    method: 'POST',
+    path: path + query,
+    headers: changed === null ? headers : without(headers, 'content-encoding'),
+    body: changed ?? question.sent,
+    signal,
+  }
+  const asking = bodyAskingUsage(context.tasks, { ...question, body: changed ?? question.body })
   if (asking !== null) {
     // Counts can't be taken out of what is encoded.
-    const plain = without(headers, 'accept-encoding')
+    const plain = without(headers, 'accept-encoding', 'content-encoding')
     const reply = await upstream.request({ ...request, headers: plain, body: asking })
     if (!refusals.has(reply.status)) return { reply, servedBy: upstream.name, fallback, hidesUsage: true }
     // Perhaps for what the agent hasn't asked for: it gets the answer to its own request.
@@ -123,7 +132,14 @@ function askOwned(upstream: Upstream, version: string, question: Question): Prom
     method: 'POST',
     path: question.path + question.query,
     // Keys of the frontier are no business of the owned model.
-    headers: without(question.headers, 'authorization', 'api-key', 'x-api-key', 'accept-encoding'),
+    headers: without(
+      question.headers,
+      'authorization',
+      'api-key',
+      'x-api-key',
+      'accept-encoding',
+      'content-encoding',
+    ),
     body: withModel(question.body, question.split, version),
     signal: question.signal,
   })

@@ -11,9 +11,10 @@ import { Capture, type CapturedRequest, type Outcome } from './capture.ts'
 import type { ProxyContext } from './context.ts'
 import { endToEnd, type Headers, headerOf, pairsOf, without } from './headers.ts'
 import { UsageFilter } from './hidden-usage.ts'
+import { handlePassThrough } from './pass-through.ts'
 import { type Ending, ReplyTap } from './reply-tap.ts'
 import { ReplyWriter, sendError } from './reply-writer.ts'
-import { readBody } from './request-body.ts'
+import { plainBody, readBody } from './request-body.ts'
 import type { Target } from './target.ts'
 import { taskOf } from './task-of.ts'
 
@@ -32,14 +33,25 @@ export async function handleCapturedCall(
 ): Promise<void> {
   const startedAt = Date.now()
   const start = performance.now()
-  const body = await readBody(req, context.limits.requestBytes)
+  const { limits, tasks, capturing } = context
+  const sent = await readBody(req, limits.requestBytes)
   // The agent left before its request was whole: there is nothing to answer and nothing to record.
-  if (body === null) return
+  if (sent === null) return
   const headers = without(endToEnd(pairsOf(req.rawHeaders)), 'expect')
+  let body: Buffer
   let split: SplitRequest
+  try {
+    body = await plainBody(sent, headerOf(headers, 'content-encoding'), limits.requestBytes)
+    split = dialect.splitRequest(body)
+  } catch (error) {
+    if (!(error instanceof ShadowError)) throw error
+    // What it means is for the upstream to say; only what is to be refused where it can't be recorded ends here.
+    if (capturing === 'strict') sendError(res, error)
+    else await handlePassThrough(context, target, req, res, { body: sent, reason: error.message })
+    return
+  }
   let task: string
   try {
-    split = dialect.splitRequest(body)
     task = taskOf(
       {
         fromUrl: target.task,
@@ -47,19 +59,22 @@ export async function handleCapturedCall(
         model: split.modelName,
         systemText: () => split.systemText(),
       },
-      context.tasks,
+      tasks,
     )
   } catch (error) {
     if (!(error instanceof ShadowError)) throw error
     sendError(res, error)
     return
   }
-  const call = new CapturedCall(
-    context,
-    { id: context.newId(), task, dialect, headers, body, split, startedAt, caller: target.caller ?? null },
-    start,
-  )
-  await call.run(target, res)
+  const { caller = null } = target
+  const id = context.newId()
+  const request = { id, task, dialect, headers, sent, body, split, startedAt, caller }
+  await new CapturedCall(context, request, start).run(target, res)
+}
+
+interface SentRequest extends CapturedRequest {
+  /** The body as it came, which may be encoded. */
+  readonly sent: Uint8Array
 }
 
 const nothingCame = {
@@ -73,7 +88,7 @@ const nothingCame = {
 
 class CapturedCall {
   private readonly context: ProxyContext
-  private readonly request: CapturedRequest
+  private readonly request: SentRequest
   private readonly start: number
   private capture: Capture | null = null
   private answer: Answer | null = null
@@ -82,14 +97,14 @@ class CapturedCall {
   private isCommitted = false
   private isLost = false
 
-  constructor(context: ProxyContext, request: CapturedRequest, start: number) {
+  constructor(context: ProxyContext, request: SentRequest, start: number) {
     this.context = context
     this.request = request
     this.start = start
   }
 
   async run(target: Target, res: ServerResponse): Promise<void> {
-    const { task, dialect, headers, body, split } = this.request
+    const { task, dialect, headers, sent, body, split } = this.request
     const { path, query } = target
     const agent = new AbortController()
     res.once('close', () => {
@@ -103,6 +118,7 @@ class CapturedCall {
       path,
       query,
       headers,
+      sent,
       body,
       split,
       signal: agent.signal,

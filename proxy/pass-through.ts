@@ -1,4 +1,4 @@
-/** What is under `/v1` and in no dialect: passed on both ways in its own chunks, and not captured. */
+/** What is under `/v1` and in no dialect, or can't be read: passed on both ways in its own chunks, and not captured. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { UpstreamReply } from '../src/contract/index.ts'
 import { messageOf, ShadowError } from '../src/lib/error.ts'
@@ -9,11 +9,18 @@ import { ReplyWriter, sendError } from './reply-writer.ts'
 import type { Target } from './target.ts'
 import { chooseUpstream, unknownUpstream } from './upstream-choice.ts'
 
+/** A call of a dialect whose body says nothing to this proxy. */
+export interface UnreadableCall {
+  readonly body: Buffer
+  readonly reason: string
+}
+
 export async function handlePassThrough(
   context: ProxyContext,
   target: Target,
   req: IncomingMessage,
   res: ServerResponse,
+  unreadable: UnreadableCall | null = null,
 ): Promise<void> {
   const { counts, logger } = context
   const { task, path, query } = target
@@ -38,7 +45,7 @@ export async function handlePassThrough(
       method,
       path: path + query,
       headers,
-      body: hasBody ? req : null,
+      body: unreadable?.body ?? (hasBody ? req : null),
       signal: agent.signal,
     })
   } catch (error) {
@@ -48,6 +55,13 @@ export async function handlePassThrough(
         : new ShadowError('internal', `The request failed: ${messageOf(error)}.`, { cause: error })
     sendError(res, known, [['x-shadow-served-by', upstream.name]])
     return
+  }
+  if (unreadable !== null && reply.status < 300) {
+    counts.notCaptured++
+    logger.error(
+      { path, notCaptured: counts.notCaptured, error: unreadable.reason },
+      'A CALL WAS NOT CAPTURED; its upstream could read it',
+    )
   }
   const fetched = fetchedResponse(context, {
     method,

@@ -1,5 +1,7 @@
 /** A request's body, up to a limit beyond which nothing more of it is read. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { promisify } from 'node:util'
+import { brotliDecompress, gunzip, inflate, zstdDecompress } from 'node:zlib'
 import { ShadowError } from '../src/lib/error.ts'
 
 /** Milliseconds for which what a client goes on sending is thrown away, so that it gets to read the refusal. */
@@ -34,6 +36,42 @@ export async function readBody(req: IncomingMessage, maxBytes: number): Promise<
     req.once('error', () => resolve(null))
     req.once('close', () => resolve(null))
   })
+}
+
+type Decode = (body: Buffer, options: { maxOutputLength: number }) => Promise<Buffer>
+
+const decoders = new Map<string, Decode>([
+  ['gzip', promisify(gunzip)],
+  ['x-gzip', promisify(gunzip)],
+  ['deflate', promisify(inflate)],
+  ['br', promisify(brotliDecompress)],
+  ['zstd', promisify(zstdDecompress)],
+])
+
+/**
+ * What an encoded body stands for: itself where it isn't encoded.
+ * @param encodings the value of `content-encoding`; null where there is none
+ * @throws ShadowError invalid_request when it can't be decoded, or would be longer than `maxBytes`
+ */
+export async function plainBody(body: Buffer, encodings: string | null, maxBytes: number): Promise<Buffer> {
+  const names = (encodings ?? '').split(',').map((name) => name.trim().toLowerCase())
+  let plain = body
+  // They are named in the order in which they were applied.
+  for (const name of names.toReversed()) {
+    if (name === '' || name === 'identity') continue
+    try {
+      const decode = decoders.get(name)
+      if (decode === undefined) throw new Error('it is not known')
+      plain = await decode(plain, { maxOutputLength: maxBytes })
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause)
+      throw new ShadowError('invalid_request', `The content encoding "${name}" can't be read: ${why}.`, {
+        hint: 'Send the body without content-encoding, or compressed with gzip, deflate, br or zstd.',
+        cause,
+      })
+    }
+  }
+  return plain
 }
 
 /** Answers a request whose body is not wanted, and closes the connection once the client could read that. */

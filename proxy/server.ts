@@ -13,7 +13,7 @@ import { handleModels } from './models.ts'
 import { handlePassThrough } from './pass-through.ts'
 import { sendError } from './reply-writer.ts'
 import { refuseBody } from './request-body.ts'
-import type { Target } from './target.ts'
+import { type Target, targetOf } from './target.ts'
 import { isWebSocket, serveWebSockets } from './websocket.ts'
 
 export interface Listening {
@@ -61,10 +61,20 @@ export function createProxyServer(context: ProxyContext, app: Hono): ProxyServer
   )
   // Who asks before sending is told before sending.
   server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => {
-    if (Number(req.headers['content-length'] ?? 0) <= limits.requestBytes) res.writeContinue()
+    if (!isTooLong(req, limits.requestBytes)) res.writeContinue()
     dispatch(req, res)
   })
   return { server, webSockets: serveWebSockets(server, context) }
+}
+
+/** Whether it will be refused for what it says of its body. */
+function isTooLong({ method = '', url = '', headers }: IncomingMessage, maxBytes: number): boolean {
+  if (Number(headers['content-length'] ?? 0) <= maxBytes) return false
+  try {
+    return dialectOf(method, targetOf(url)?.path ?? '') !== undefined
+  } catch {
+    return false
+  }
 }
 
 async function handle(context: ProxyContext, target: Target, req: IncomingMessage, res: ServerResponse) {
@@ -73,8 +83,7 @@ async function handle(context: ProxyContext, target: Target, req: IncomingMessag
   try {
     const method = req.method ?? 'GET'
     const dialect = dialectOf(method, target.path)
-    if (dialect !== undefined && isEncoded(req) && context.capturing === 'strict') throw encodedBody()
-    if (dialect !== undefined && !isEncoded(req)) await handleCapturedCall(context, dialect, target, req, res)
+    if (dialect !== undefined) await handleCapturedCall(context, dialect, target, req, res)
     else if (method === 'GET' && target.path === '/models') await handleModels(context, target, req, res)
     else await handlePassThrough(context, target, req, res)
   } catch (error) {
@@ -89,18 +98,6 @@ async function handle(context: ProxyContext, target: Target, req: IncomingMessag
     context.counts.inFlight--
     context.durations.add((performance.now() - start) / 1000)
   }
-}
-
-/** A body that only the upstream can read. */
-function isEncoded({ headers }: IncomingMessage): boolean {
-  const encoding = headers['content-encoding']?.trim().toLowerCase() ?? ''
-  return encoding !== '' && encoding !== 'identity'
-}
-
-function encodedBody(): ShadowError {
-  return new ShadowError('not_captured', 'Shadow can’t record a request whose body is encoded.', {
-    hint: 'Send it without content-encoding, or start `shadow serve` with --capture available.',
-  })
 }
 
 function asShadowError(error: unknown): ShadowError {

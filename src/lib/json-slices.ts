@@ -38,7 +38,7 @@ const closeBrace = 0x7d
  * @throws ShadowError invalid_request, with the byte at fault, when it is no JSON object or nests too deep
  */
 export function scanJsonObject(bytes: Uint8Array, range: Slice = wholeOf(bytes)): JsonMember[] {
-  const start = skipSpace(bytes, range.start, range.end)
+  const start = skipSpace(bytes, range.start + markAt(bytes, range), range.end)
   if (start === range.end) throw malformed('the body is empty', start)
   if (bytes[start] !== openBrace) {
     // Values of other kinds are checked too, so that the message names what is really wrong.
@@ -73,6 +73,13 @@ export function textOfBytes(bytes: Uint8Array, slice: Slice = wholeOf(bytes)): s
 /** The same memory as a Buffer. */
 export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+/** Bytes of a byte order mark, which servers overlook. */
+function markAt(bytes: Uint8Array, { start, end }: Slice): number {
+  const isMark =
+    end - start > 3 && bytes[start] === 0xef && bytes[start + 1] === 0xbb && bytes[start + 2] === 0xbf
+  return isMark ? 3 : 0
 }
 
 function wholeOf(bytes: Uint8Array): Slice {

@@ -12,7 +12,7 @@ const named = z.looseObject({
 export function usersIn(body: string): string[] {
   let value: unknown
   try {
-    value = JSON.parse(body)
+    value = JSON.parse(body.replace(/^\ufeff/, ''))
   } catch {
     return []
   }
