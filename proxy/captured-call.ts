@@ -185,7 +185,7 @@ class CapturedCall {
     const writer = new ReplyWriter(res)
     // What is taken out makes the body shorter than the upstream said.
     const kept = filter === null ? reply.headers : without(reply.headers, 'content-length')
-    writer.head(reply.status, [...endToEnd(kept), ...this.ownHeaders()])
+    writer.head(reply, [...endToEnd(kept), ...this.ownHeaders()])
     try {
       for await (const chunk of reply.body) {
         this.firstByteMs ??= this.elapsed()

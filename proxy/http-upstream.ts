@@ -122,11 +122,17 @@ class ReplyHandler implements Dispatcher.DispatchHandler {
     this.stopListening = () => this.signal.removeEventListener('abort', abort)
   }
 
-  onResponseStart(controller: Dispatcher.DispatchController, statusCode: number): void {
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    statusCode: number,
+    _headers: unknown,
+    statusText?: string,
+  ): void {
     // An informational head; the real one follows.
     if (statusCode < 200) return
     this.body = new ReplyBody(controller)
-    this.resolve({ status: statusCode, headers: rawHeaders(controller), body: this.body })
+    const reply = { status: statusCode, headers: rawHeaders(controller), body: this.body }
+    this.resolve(isPhrase(statusText) ? { ...reply, statusText } : reply)
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -145,6 +151,11 @@ class ReplyHandler implements Dispatcher.DispatchHandler {
   }
 }
 
+/** Whether it can be written again. */
+function isPhrase(text: string | undefined): text is string {
+  return text !== undefined && /^[\t\x20-\x7e]*$/.test(text)
+}
+
 /** Header bytes as latin1, which is how Node writes them again. */
 function rawHeaders({ rawHeaders: raw }: Dispatcher.DispatchController): [string, string][] {
   if (!Array.isArray(raw)) return []
@@ -161,7 +172,7 @@ function describe(
   { signal }: Pick<UpstreamRequest, 'signal'>,
 ): Error {
   if (signal.aborted) return reasonOf(signal)
-  const code = 'code' in cause ? String(cause.code) : ''
+  const code = 'code' in cause && typeof cause.code === 'string' ? cause.code : ''
   if (code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'UND_ERR_HEADERS_TIMEOUT') {
     return new ShadowError(
       'upstream_timeout',
@@ -170,6 +181,13 @@ function describe(
         hint: 'Try again, or check the upstream.',
         cause,
       },
+    )
+  }
+  if (cause.name === 'HTTPParserError' || /^(?:HPE|UND_ERR_RES|UND_ERR_HEADERS_OVERFLOW)/.test(code)) {
+    return new ShadowError(
+      'upstream_error',
+      `The upstream ${name} (${originOf(baseUrl)}) sent what is no HTTP reply: ${messageOf(cause)}.`,
+      { hint: 'Check that its base URL is that of an API.', cause },
     )
   }
   return new ShadowError(

@@ -71,7 +71,7 @@ export async function handlePassThrough(
     servedBy: upstream.name,
   })
   const writer = new ReplyWriter(res)
-  writer.head(reply.status, [...endToEnd(reply.headers), ['x-shadow-served-by', upstream.name]])
+  writer.head(reply, [...endToEnd(reply.headers), ['x-shadow-served-by', upstream.name]])
   try {
     for await (const chunk of reply.body) {
       await fetched?.push(chunk)

@@ -1,6 +1,7 @@
 /** Sends a reply to the agent: the head as it came, the chunks as they came, no faster than they are taken. */
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
+import type { UpstreamReply } from '../src/contract/index.ts'
 import type { ShadowError } from '../src/lib/error.ts'
 import { flatOf, type Headers } from './headers.ts'
 
@@ -16,8 +17,9 @@ export class ReplyWriter {
     res.sendDate = false
   }
 
-  head(status: number, headers: Headers): void {
-    this.res.writeHead(status, flatOf(headers))
+  head({ status, statusText }: Pick<UpstreamReply, 'status' | 'statusText'>, headers: Headers): void {
+    if (statusText === undefined) this.res.writeHead(status, flatOf(headers))
+    else this.res.writeHead(status, statusText, flatOf(headers))
     // A head that comes alone is sent alone, but one whose body came with it shares its packet. An empty
     // write is used because flushHeaders() would write header bytes above 0x7f as UTF-8.
     setImmediate(() => {

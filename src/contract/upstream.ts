@@ -14,6 +14,8 @@ export interface UpstreamRequest {
 
 export interface UpstreamReply {
   status: number
+  /** The reason phrase that came with it; left out where the usual one does. */
+  statusText?: string
   /** As they came, in order, repeated names kept. */
   headers: readonly (readonly [string, string])[]
   /** The body in its own chunks. Throws where the upstream cut it. */

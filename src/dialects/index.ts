@@ -18,5 +18,7 @@ export const dialects: readonly Dialect[] = [chat, responses, messages, completi
 
 /** The dialect whose calls are kept under this path; undefined for what is passed through uncaptured. */
 export function dialectOf(method: string, path: string): Dialect | undefined {
-  return dialects.find((dialect) => dialect.recognises(method, path))
+  // Clients put a base URL's slash and a path's one after the other, and servers overlook it.
+  const plain = /\/\/|.\/$/.test(path) ? path.replace(/\/{2,}/g, '/').replace(/\/$/, '') : path
+  return dialects.find((dialect) => dialect.recognises(method, plain))
 }

@@ -52,6 +52,44 @@ test('a head that comes long before its body is sent on with its bytes intact', 
   expect(reply.body.toString()).toBe('data: [DONE]\n\n')
 })
 
+test('informational heads are overlooked, an upstream’s own status and phrase are kept', async () => {
+  const body = JSON.stringify(completionOf({ role: 'assistant', content: 'ok' }))
+  const hints = 'HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n'
+  const own = `HTTP/1.1 218 This is fine\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+  await using upstream = await startRawUpstream((socket) => socket.write(hints + own))
+  await using shadow = await startProxy({ baseUrl: upstream.baseUrl })
+  const reply = await sendRaw(shadow.origin, chatRequest(simple))
+  expect(reply.head.split('\r\n')[0]).toBe('HTTP/1.1 218 This is fine')
+  expect(reply.body.toString()).toBe(body)
+  expect(await shadow.reader.listCalls()).toMatchObject([{ status: 'complete', httpStatus: 218 }])
+})
+
+test.each([
+  'HTTP/1.1 200 OK\r\nX-A: a\x01b\r\n\r\n',
+  'HTTP/1.1 200 OK\r\nX A: b\r\n\r\n',
+  'SSH-2.0-OpenSSH_9.6\r\n',
+])('what is no HTTP reply is said to be none: %j', async (bytes) => {
+  await using upstream = await startRawUpstream((socket) => socket.write(bytes))
+  await using shadow = await startProxy({ baseUrl: upstream.baseUrl })
+  const reply = await fetch(`${shadow.origin}/v1/chat/completions`, { method: 'POST', body: simple })
+  expect(reply.status).toBe(502)
+  expect(await reply.json()).toMatchObject({
+    error: { code: 'upstream_error', message: expect.stringContaining('no HTTP reply') },
+  })
+  expect(await shadow.reader.listCalls()).toMatchObject([{ status: 'upstream_error', httpStatus: null }])
+})
+
+test.each(['/v1//chat/completions', '/v1/chat/completions/'])(
+  'a slash too many at %s changes nothing for the upstream',
+  async (path) => {
+    await using shadow = await startProxy()
+    const reply = await fetch(`${shadow.origin}${path}`, { method: 'POST', body: simple })
+    expect([reply.status, shadow.standIn.seen[0]?.url]).toEqual([200, path])
+    await reply.text()
+    expect((await shadow.reader.stats()).calls).toBe(1)
+  },
+)
+
 test('the request reaches the upstream as the agent sent it, less what belongs to the connection', async () => {
   let seen = ''
   await using upstream = await startRawUpstream((socket, request) => {
