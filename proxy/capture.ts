@@ -1,13 +1,13 @@
 /** The record of one call, from its request to its commit. */
 import type { CallStatus } from '../src/contract/index.ts'
-import type { CanonicalWalk, Dialect, SplitReply, SplitRequest } from '../src/dialects/index.ts'
+import type { Dialect, SplitReply, SplitRequest } from '../src/dialects/index.ts'
 import { type Slice, sliceOf } from '../src/lib/json-slices.ts'
-import type {
-  BaseReply,
-  Placement,
-  Prompt,
-  PromptMessage,
-  RecordedReply,
+import {
+  type BaseReply,
+  type Placement,
+  type Prompt,
+  type RecordedReply,
+  replyTo,
 } from '../src/store/capture/index.ts'
 import type { Fallback } from './answer.ts'
 import type { ProxyContext } from './context.ts'
@@ -48,7 +48,6 @@ export class Capture {
   private readonly context: ProxyContext
   private readonly request: CapturedRequest
   private readonly prompt: Prompt
-  private readonly walk: CanonicalWalk
   private readonly tools: Slice | null
   private readonly redaction: Redaction
 
@@ -57,23 +56,17 @@ export class Capture {
     this.context = context
     this.redaction = new Redaction(context.redaction.redactorOf(request.task))
     this.request = this.redaction.request(request)
-    this.walk = dialect.walk()
     const credential = this.request.caller ?? credentialOf(headers)
     // Names are looked up as they came and kept without what is taken out.
     const identity = identityOf(headers, request.split)
     const base = this.baseOf(request.split, credential, identity.session)
     const { split, body } = this.request
     this.tools = base === null ? split.tools : null
-    const tools = this.tools === null ? null : sliceOf(body, this.tools)
     this.prompt = context.store.prompt({
-      dialect: dialect.name,
+      dialect,
       base,
-      tools,
-      canonicalTools: () => dialect.canonicalTools(tools),
-      messages: split.messages.map((slice) => {
-        const message = promptMessage(this.walk, sliceOf(body, slice))
-        return base === null ? message : { ...message, isRoot: false }
-      }),
+      tools: this.tools === null ? null : sliceOf(body, this.tools),
+      messages: split.messages.map((slice) => sliceOf(body, slice)),
     })
     this.placement = context.store.place({
       callId: request.id,
@@ -144,15 +137,10 @@ export class Capture {
       index,
       slice: message,
       finishReason,
-      message: promptMessage(this.walk.fork(), sliceOf(body, message)),
+      message: replyTo(this.prompt, sliceOf(body, message)),
     }))
     return { body, choices }
   }
-}
-
-function promptMessage(walk: CanonicalWalk, bytes: Uint8Array): PromptMessage {
-  const { text, ...place } = walk.message(bytes)
-  return { bytes, canonicalText: text, ...place }
 }
 
 /** What tells one agent's calls from another's. */

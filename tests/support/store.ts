@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import type { CallStatus } from '../../src/contract/index.ts'
 import { chat, dialects } from '../../src/dialects/index.ts'
 import { sliceOf } from '../../src/lib/json-slices.ts'
-import { type CaptureStore, openCaptureStore, type PromptMessage } from '../../src/store/capture/index.ts'
+import { type CaptureStore, openCaptureStore, replyTo } from '../../src/store/capture/index.ts'
 
 export async function temporaryHome() {
   const home = await mkdtemp(join(tmpdir(), 'shadow-store-'))
@@ -54,17 +54,10 @@ export async function recordCall(store: CaptureStore, call: RecordedCall) {
     JSON.stringify({ choices: replies.map((message, index) => ({ index, message, finish_reason: 'stop' })) }),
   )
   const split = chat.splitRequest(body)
-  const walk = chat.walk()
-  const toMessage = (bytes: Uint8Array, on = walk): PromptMessage => {
-    const { text, ...place } = on.message(bytes)
-    return { bytes, canonicalText: text, ...place }
-  }
-  const toolBytes = split.tools === null ? null : sliceOf(body, split.tools)
   const prompt = store.prompt({
-    dialect: 'chat',
-    tools: toolBytes,
-    canonicalTools: () => chat.canonicalTools(toolBytes),
-    messages: split.messages.map((slice) => toMessage(sliceOf(body, slice))),
+    dialect: chat,
+    tools: split.tools === null ? null : sliceOf(body, split.tools),
+    messages: split.messages.map((slice) => sliceOf(body, slice)),
   })
   const placement = store.place({
     callId: id,
@@ -87,7 +80,7 @@ export async function recordCall(store: CaptureStore, call: RecordedCall) {
         index,
         slice: message,
         finishReason,
-        message: toMessage(sliceOf(reply, message), walk.fork()),
+        message: replyTo(prompt, sliceOf(reply, message)),
       })),
     },
     startedAt: at,

@@ -9,7 +9,7 @@ import { type ChatMessage, defaultTask, type Imported } from '../../contract/ind
 import { chat, dialects } from '../../dialects/index.ts'
 import { messageOf, ShadowError } from '../../lib/error.ts'
 import { sliceOf } from '../../lib/json-slices.ts'
-import { type CaptureStore, openCaptureStore, type PromptMessage } from '../../store/capture/index.ts'
+import { type CaptureStore, openCaptureStore, replyTo } from '../../store/capture/index.ts'
 import type { Redactor } from '../../store/redaction/redactor.ts'
 import { redactorFor } from '../serving/redaction-table.ts'
 import { findServer } from '../server-file.ts'
@@ -163,17 +163,10 @@ async function record(
   const asked = replies.length === 0 ? messages : messages.slice(0, -1)
   const body = kept({ model: facts.modelAsked, messages: asked, ...(tools === undefined ? {} : { tools }) })
   const split = chat.splitRequest(body)
-  const walk = chat.walk()
-  const toMessage = (bytes: Uint8Array, on = walk): PromptMessage => {
-    const { text, ...place } = on.message(bytes)
-    return { bytes, canonicalText: text, ...place }
-  }
-  const toolBytes = split.tools === null ? null : sliceOf(body, split.tools)
   const prompt = store.prompt({
-    dialect: chat.name,
-    tools: toolBytes,
-    canonicalTools: () => chat.canonicalTools(toolBytes),
-    messages: split.messages.map((slice) => toMessage(sliceOf(body, slice))),
+    dialect: chat,
+    tools: split.tools === null ? null : sliceOf(body, split.tools),
+    messages: split.messages.map((slice) => sliceOf(body, slice)),
   })
   const reply = replies.length === 0 ? null : replyBody(facts, said, kept)
   await store.record({
@@ -200,7 +193,7 @@ async function record(
               index,
               slice: message,
               finishReason,
-              message: toMessage(sliceOf(reply, message), walk.fork()),
+              message: replyTo(prompt, sliceOf(reply, message)),
             })),
           },
   })

@@ -250,6 +250,7 @@ export class CaptureStore {
   private forgetDeleted(): void {
     this.prompts.forgetAll(Date.now())
     this.tails.forgetAll()
+    this.hasher.forgetAll()
     this.placing.forgetScopes()
   }
 

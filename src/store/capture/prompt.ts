@@ -1,24 +1,13 @@
 /** A conversation as the tree knows it: its messages and the rolling hashes that name each of its prefixes. */
+import type { CanonicalWalk, Dialect } from '../../dialects/index.ts'
 import { hashBytes, type KeyedHash } from '../../lib/hash.ts'
+import { KnownPrefixes, type Prefix, type PromptMessage } from './known-prefixes.ts'
 import type { BaseReply } from './record.ts'
 
-/** A message as it came, and what it means at its place (see the dialects). */
-export interface PromptMessage {
-  readonly bytes: Uint8Array
-  /** One line for each message that it stands for. */
-  readonly canonicalText: string
-  /** Whether it belongs to the canonical root. */
-  readonly isRoot: boolean
-  /** Whether a model said it, so that an earlier call may be the one that is continued here. */
-  readonly isReply: boolean
-}
-
 export interface PromptContent {
-  readonly dialect: string
+  readonly dialect: Pick<Dialect, 'name' | 'walk' | 'canonicalTools'>
   readonly tools: Uint8Array | null
-  /** Asked only for tools that haven't been seen lately: lists of tools are long and stay the same. */
-  canonicalTools(): string
-  readonly messages: readonly PromptMessage[]
+  readonly messages: readonly Uint8Array[]
   /** The reply that the messages go on from, where they aren't the whole conversation; it brings the tools. */
   readonly base?: Pick<BaseReply, 'raw' | 'node'> | null
 }
@@ -33,54 +22,126 @@ export interface Prompt {
   readonly canonicalPath: Buffer
   /** Depth of the last message that a model said; null where there is none. */
   readonly lastReplyDepth: number | null
+  /** Has come to the end of the messages, and is forked to go on. */
+  readonly walk: CanonicalWalk
 }
 
 /** Bytes of the name of what is said: it is only looked for within a session. */
 const saidBytes = 16
 
-/** How many lists of tools are remembered. */
-const rememberedRoots = 256
+export interface Remembering {
+  /** Bytes of the conversations of late that are known again, about. */
+  readonly bytes: number
+  /** Bytes of a conversation below which it is hashed as fast as it is looked up. */
+  readonly fromBytes: number
+}
+
+const remembering: Remembering = { bytes: 32 * 1024 * 1024, fromBytes: 2048 }
+
+const noBytes = new Uint8Array()
 
 export class PromptHasher {
   private readonly hash: KeyedHash
-  /** Canonical roots by raw ones, the least recently used first. */
-  private readonly roots = new Map<string, Buffer>()
+  private readonly fromBytes: number
+  private readonly known: KnownPrefixes
 
-  constructor(hash: KeyedHash) {
+  constructor(hash: KeyedHash, { bytes, fromBytes } = remembering) {
     this.hash = hash
+    this.fromBytes = fromBytes
+    this.known = new KnownPrefixes(bytes)
   }
 
-  prompt(content: PromptContent): Prompt {
-    const { messages, dialect, tools, base = null } = content
-    const rawPath = Buffer.allocUnsafe((messages.length + 1) * hashBytes)
-    const canonicalPath = Buffer.allocUnsafe(rawPath.length)
-    let raw = base?.raw ?? rawRoot(this.hash, dialect, tools)
-    let canonical = base?.node ?? this.canonicalRoot(raw, content)
-    rawPath.set(raw)
-    canonicalPath.set(canonical)
-    let lastReplyDepth: number | null = null
-    let depth = 0
-    for (const message of messages) {
-      depth++
-      raw = rawHash(this.hash, raw, message.bytes)
-      canonical = canonicalHash(this.hash, canonical, message)
-      rawPath.set(raw, depth * hashBytes)
-      canonicalPath.set(canonical, depth * hashBytes)
-      if (message.isReply) lastReplyDepth = depth
+  prompt({ dialect, tools, messages, base = null }: PromptContent): Prompt {
+    // What goes on from a reply begins anywhere, and is short.
+    const isKept = base === null && messages.reduce((sum, { length }) => sum + length, 0) >= this.fromBytes
+    const path = [base === null ? this.root(dialect, tools) : startAt(base)]
+    if (isKept) this.addKnown(path, messages)
+    const walk = walkTo(path, dialect)
+    for (const bytes of messages.slice(path.length - 1)) {
+      const before = path.at(-1) ?? startAt(base)
+      const message = messageAt(walk, bytes)
+      const made = {
+        raw: rawHash(this.hash, before.raw, bytes),
+        canonical: canonicalHash(this.hash, before.canonical, message),
+        message: base === null ? message : { ...message, isRoot: false },
+      }
+      path.push(isKept ? this.known.add(before.number, bytes, made) : { ...unnumbered, ...made })
     }
-    return { messages, dialect, goesOn: base !== null, rawPath, canonicalPath, lastReplyDepth }
+    const last = path.at(-1)
+    if (isKept && last !== undefined) last.walk = walk
+    return { ...hashesOf(path), dialect: dialect.name, goesOn: base !== null, walk }
   }
 
-  private canonicalRoot(raw: Buffer, content: PromptContent): Buffer {
-    const name = raw.toString('latin1')
-    const known = this.roots.get(name)
-    const root = known ?? this.hash.of('root', content.canonicalTools())
-    this.roots.delete(name)
-    this.roots.set(name, root)
-    const oldest = this.roots.size > rememberedRoots ? this.roots.keys().next().value : undefined
-    if (oldest !== undefined) this.roots.delete(oldest)
-    return root
+  forgetAll(): void {
+    this.known.forgetAll()
   }
+
+  private root(dialect: PromptContent['dialect'], tools: Uint8Array | null): Prefix {
+    const before = `${dialect.name}${tools === null ? '' : ' with tools'}`
+    const known = this.known.find(before, tools ?? noBytes)
+    if (known !== undefined) return known
+    const raw = rawRoot(this.hash, dialect.name, tools)
+    const canonical = this.hash.of('root', dialect.canonicalTools(tools))
+    return this.known.add(before, tools ?? noBytes, { raw, canonical, message: null })
+  }
+
+  private addKnown(path: Prefix[], messages: readonly Uint8Array[]): void {
+    for (const bytes of messages) {
+      const next = this.known.find(path.at(-1)?.number ?? '', bytes)
+      if (next === undefined) return
+      path.push(next)
+    }
+  }
+}
+
+const unnumbered = { number: -1, walk: null, isFork: false }
+
+function startAt(base: Pick<BaseReply, 'raw' | 'node'> | null): Prefix {
+  if (base === null) throw new Error('A path has at least its root.')
+  return { ...unnumbered, raw: base.raw, canonical: base.node, message: null }
+}
+
+/** A walk that has come to the path's end. */
+function walkTo(path: readonly Prefix[], dialect: PromptContent['dialect']): CanonicalWalk {
+  const from = path.findLastIndex(({ walk }) => walk !== null)
+  const start = path[from]
+  const walk = start?.walk?.fork() ?? dialect.walk()
+  const between = path.slice(from + 1)
+  for (const { message } of between) if (message !== null) walk.message(message.bytes)
+  const last = path.at(-1)
+  if (last === undefined || last.message === null) return walk
+  if (between.length > 0) {
+    // Another conversation parts here from the one that came before.
+    last.walk = walk.fork()
+    last.isFork = true
+  } else if (!last.isFork) last.walk = null
+  return walk
+}
+
+function hashesOf(path: readonly Prefix[]) {
+  const rawPath = Buffer.allocUnsafe(path.length * hashBytes)
+  const canonicalPath = Buffer.allocUnsafe(rawPath.length)
+  const messages: PromptMessage[] = []
+  let lastReplyDepth: number | null = null
+  let depth = 0
+  for (const { raw, canonical, message } of path) {
+    rawPath.set(raw, depth * hashBytes)
+    canonicalPath.set(canonical, depth * hashBytes)
+    if (message !== null) messages.push(message)
+    if (message?.isReply === true) lastReplyDepth = depth
+    depth++
+  }
+  return { messages, rawPath, canonicalPath, lastReplyDepth }
+}
+
+function messageAt(walk: CanonicalWalk, bytes: Uint8Array): PromptMessage {
+  const { text, ...place } = walk.message(bytes)
+  return { bytes, canonicalText: text, ...place }
+}
+
+/** What a reply to the prompt means. */
+export function replyTo({ walk }: Pick<Prompt, 'walk'>, bytes: Uint8Array): PromptMessage {
+  return messageAt(walk.fork(), bytes)
 }
 
 export function partHash(hash: KeyedHash, bytes: Uint8Array): Buffer {

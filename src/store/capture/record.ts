@@ -1,7 +1,8 @@
 /** What the proxy hands the store for one call. */
 import type { CallStatus, CallTimings, RedactedCounts, Usage } from '../../contract/index.ts'
 import type { Slice } from '../../lib/json-slices.ts'
-import type { Prompt, PromptMessage } from './prompt.ts'
+import type { PromptMessage } from './known-prefixes.ts'
+import type { Prompt } from './prompt.ts'
 
 /** Where a call belongs, found when its request has come. */
 export interface Placement {

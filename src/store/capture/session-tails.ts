@@ -2,7 +2,8 @@
  * How the sessions of late went on, in memory: agents that rewrite their history (old outputs elided, early turns
  * summarised) send prompts that no longer begin as any before them, but still hold what was said last.
  */
-import type { Prompt, PromptMessage } from './prompt.ts'
+import type { PromptMessage } from './known-prefixes.ts'
+import type { Prompt } from './prompt.ts'
 import type { CallRecord } from './record.ts'
 
 /** Sessions remembered, the least recently used forgotten first. */
