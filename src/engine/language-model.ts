@@ -20,7 +20,7 @@ import {
   saveLora,
 } from './model-files.ts'
 import type { CausalLM } from './models/causal-lm.ts'
-import { conversation, generateOptions, loadOptions, parseOptions } from './options.ts'
+import { conversation, generateOptions, loadOptions, parseOptions, toolList } from './options.ts'
 import { Reply } from './reply.ts'
 import type { GenerateResult } from './sample/request.ts'
 import { GenerationScheduler } from './sample/scheduler.ts'
@@ -144,6 +144,7 @@ export class LanguageModel implements Disposable {
   readonly #maxContext: number
   #adapter: LoraAdapter | null
   #generator: GenerationScheduler | null = null
+  #state: 'free' | 'training' | 'disposed' = 'free'
 
   /** @internal Made by `load`. */
   constructor({ name, path, model, text, adapter, maxContext }: Parts) {
@@ -163,20 +164,24 @@ export class LanguageModel implements Disposable {
   /**
    * Goes on from a text as it is, without a chat template.
    * @returns the new text alone
-   * @throws ShadowError `invalid_request` for an empty prompt or one longer than the context
+   * @throws ShadowError `invalid_request` for an empty prompt or one longer than the context, `busy` while it is trained
    */
   async generate(prompt: string, options: GenerateOptions = {}): Promise<string> {
+    this.#mustBeFree()
     return (await this.#continue(this.text.tokenizer.encode(prompt), options)).text
   }
 
   /**
    * Answers a conversation. With `tools` the reply may hold calls of them.
-   * @throws ShadowError `invalid_request` for a conversation that the chat template refuses, or that is too long
+   * @throws ShadowError `invalid_request` for a conversation that the chat template refuses, or that is too long, `busy`
+   *   while the model is trained
    */
   async chat(
     messages: readonly TemplateMessage[],
     { tools = [], ...options }: ChatOptions = {},
   ): Promise<Reply> {
+    this.#mustBeFree()
+    parseOptions(toolList, tools, 'chat: tools')
     const { success, error } = conversation.safeParse(messages)
     if (!success)
       throw new ShadowError(
@@ -193,15 +198,18 @@ export class LanguageModel implements Disposable {
 
   /**
    * Trains the adapter, a fresh one where there is none. With 'all' layers, r 16, alpha 32 unless `adapter` says
-   * otherwise; an adapter that is there keeps its shape.
+   * otherwise; an adapter that is there keeps its shape. Replies under way are given up; until it ends the model answers
+   * nothing.
    * @param examples conversations (assistant turns are learned) or texts
    * @returns one entry a step
-   * @throws ShadowError `invalid_request`, `invalid_config`, `training_diverged`
+   * @throws ShadowError `invalid_request`, `invalid_config`, `training_diverged`, `out_of_memory`, `busy` while it is
+   *   trained already
    */
   async train(
     examples: readonly TrainExample[],
     { adapter, ...options }: TrainOptions & { adapter?: AdapterOptions } = {},
   ): Promise<TrainStep[]> {
+    this.#mustBeFree()
     if (this.#adapter !== null && adapter !== undefined)
       throw new ShadowError(
         'invalid_request',
@@ -216,7 +224,15 @@ export class LanguageModel implements Disposable {
       (this.#adapter ??= LoraAdapter.create(this.model, config, options.seed ?? trainDefaults.seed))
     // What the cache holds was computed with the adapter as it was.
     this.#stopGenerator()
-    return await fit(this.model, this.text, adapterToTrain, examples, options)
+    this.#state = 'training'
+    try {
+      return await fit(this.model, this.text, adapterToTrain, examples, options)
+    } catch (thrown) {
+      this.#mustNotBeDisposed()
+      throw thrown
+    } finally {
+      if (this.#state === 'training') this.#state = 'free'
+    }
   }
 
   /**
@@ -225,6 +241,7 @@ export class LanguageModel implements Disposable {
    * @throws ShadowError `invalid_request` without an adapter, `conflict` for a folder that holds something
    */
   async save(folder: string, format: ExportFormat = 'peft'): Promise<void> {
+    this.#mustNotBeDisposed()
     if (this.#adapter === null)
       throw new ShadowError('invalid_request', 'There is no adapter to save.', {
         hint: 'Train the model first.',
@@ -238,8 +255,10 @@ export class LanguageModel implements Disposable {
     }
   }
 
-  /** Frees everything; using the model afterwards is an error. */
+  /** Frees everything; using the model afterwards is an error, and a training under way ends with one. */
   dispose(): void {
+    if (this.#state === 'disposed') return
+    this.#state = 'disposed'
     this.#stopGenerator()
     this.#adapter?.dispose()
     this.#adapter = null
@@ -249,6 +268,19 @@ export class LanguageModel implements Disposable {
   /** `dispose`, at the end of a `using` block. */
   [Symbol.dispose](): void {
     this.dispose()
+  }
+
+  #mustNotBeDisposed(): void {
+    if (this.#state === 'disposed')
+      throw new ShadowError('invalid_request', 'The model was disposed of.', { hint: 'Load it again.' })
+  }
+
+  #mustBeFree(): void {
+    this.#mustNotBeDisposed()
+    if (this.#state === 'training')
+      throw new ShadowError('busy', 'The model is being trained.', {
+        hint: 'Wait until the training has ended.',
+      })
   }
 
   async #continue(

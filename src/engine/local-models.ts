@@ -36,7 +36,7 @@ export function findModel(name: string): string {
   }
   const pulled = pulledModel(name)
   if (pulled !== undefined) return pulled
-  if (existsSync(name)) return name
+  if (existsSync(name)) return modelAt(name)
   const known = listModels().map((model) => model.name)
   throw new ShadowError('not_found', `There is no base model "${name}".`, {
     hint: `Use ${[...new Set([defaultModelName, ...known])].join(', ')}, the path of a GGUF file or of a Hugging Face folder, or \`shadow models pull\`.`,
@@ -51,10 +51,29 @@ function pulledModel(name: string): string | undefined {
   }
   if (!modelName.test(name)) return undefined
   const folder = pulledFolder(name)
-  if (!existsSync(folder)) return undefined
+  return existsSync(folder) ? onlyModel(name, folder) : undefined
+}
+
+/** @throws ShadowError `invalid_file` for a folder without a model, `invalid_request` for one of several */
+function modelAt(path: string): string {
+  if (!statSync(path).isDirectory()) return path
+  const model = onlyModel(path.replace(/\/+$/, ''), path)
+  if (model !== undefined) return model
+  const isAdapter = existsSync(join(path, 'adapter_config.json'))
+  throw new ShadowError(
+    'invalid_file',
+    `${path} holds no model: neither a config.json nor a GGUF file${isAdapter ? ', but an adapter' : ''}.`,
+    {
+      hint: isAdapter
+        ? 'Name the base model that it was made for.'
+        : 'Name a folder in Hugging Face format, or a GGUF file.',
+    },
+  )
+}
+
+function onlyModel(name: string, folder: string): string | undefined {
   const [only, ...others] = modelsIn(folder)
-  if (only !== undefined && others.length === 0) return only
-  if (only === undefined) return undefined
+  if (only === undefined || others.length === 0) return only
   throw new ShadowError('invalid_request', `${name} has several model files.`, {
     hint: `Name one: ${[only, ...others].map((path) => `${name}/${basename(path)}`).join(', ')}.`,
   })

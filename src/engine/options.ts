@@ -43,8 +43,21 @@ export const generateOptions = z.strictObject({
   seed: z.int().optional(),
   onText: callback.optional(),
   signal: signal.optional(),
-  tools: z.array(z.looseObject({ type: z.string() })).optional(),
 })
+
+/** Tools as OpenAI's requests list them. */
+export const toolList = z.array(
+  z.looseObject({
+    type: z.string(),
+    function: z
+      .looseObject({
+        name: z.string(),
+        description: z.string().optional(),
+        parameters: z.record(z.string(), z.unknown()).optional(),
+      })
+      .optional(),
+  }),
+)
 
 export const fitOptions = z.strictObject({
   learning_rate: z.number().nonnegative().default(trainDefaults.learning_rate),
@@ -64,11 +77,17 @@ const turn = z.looseObject({
   content: z
     .union([z.string(), z.array(z.looseObject({ text: z.string().optional() })), z.null()])
     .optional(),
+  tool_calls: z
+    .array(z.looseObject({ function: z.looseObject({ name: z.string(), arguments: z.string() }) }))
+    .nullish(),
 })
 
 /** Messages in the shape of OpenAI's. */
 export const conversation = z.array(turn).min(1)
 
-export const trainExample = z.union([z.string(), z.looseObject({ messages: conversation })], {
-  error: 'is neither text nor { messages: [{ role, content }, …] }',
-})
+export const trainExample = z.union(
+  [z.string(), z.looseObject({ messages: conversation, tools: toolList.optional() })],
+  {
+    error: 'is neither text nor { messages: [{ role, content }, …] }',
+  },
+)

@@ -1,5 +1,5 @@
 /** Trainings outside of a run: of rows that somebody has, in this process. */
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { loadOptions } from '../../trainers/adapters.ts'
 import { stepsIn } from '../../trainers/checkpoint.ts'
 import {
@@ -90,7 +90,8 @@ export function inspectCheckpoints(
   folder: string,
   steps: number | null,
 ): { found: FoundCheckpoint[]; target: number | null; decision: ResumeDecision | null } {
-  if (!existsSync(folder)) throw new ShadowError('not_found', `There is no folder ${folder}.`)
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true)
+    throw new ShadowError('not_found', `There is no folder ${folder}.`)
   const found = findCheckpoints(folder)
   const recorded = existsSync(`${folder}/run.json`) ? TrainingRun.read(folder).record.totalSteps : 0
   const target = steps ?? (recorded > 0 ? recorded : null)

@@ -33,6 +33,7 @@ describe('each format is written, names its files, and gives the same logits', (
   test.each([
     // The base is the one that the adapter's own config names: PEFT's key, and mlx-lm's.
     ['peft', 'named', [], ['adapter_config.json', 'adapter_model.safetensors']],
+    ['adapter', 'named', [], ['adapter_config.json', 'adapter_model.safetensors']],
     ['mlx-lm', 'named', [], ['adapter_config.json', 'adapters.safetensors']],
     ['gguf-lora', 'mlx', [], ['adapter.gguf']],
     ['gguf', 'mlx', ['--type', 'f32'], ['model.f32.gguf']],
@@ -64,7 +65,7 @@ describe('each format is written, names its files, and gives the same logits', (
     expect(readdirSync(out).toSorted()).toEqual(files)
     for (const file of files) expect(stdout).toMatch(new RegExp(`${file}  \\d+\\.\\d MB`))
     const logits =
-      format === 'peft' || format === 'mlx-lm'
+      format === 'peft' || format === 'adapter' || format === 'mlx-lm'
         ? logitsOf(basePath, out)
         : format === 'gguf-lora'
           ? reference

@@ -56,6 +56,11 @@ describe('the commands', { timeout: 120_000 }, () => {
     const chat = await piped(home.env, ['chat', adapter, ...greedy], 'go\n')
     expect(chat).toEqual({ code: 0, stdout: 'Ok.\n→ f({"a":1})\n', stderr: '' })
 
+    expect(await piped(home.env, ['chat', tiny], ' \n')).toMatchObject({
+      code: 1,
+      stdout: '',
+      stderr: expect.stringMatching(/^There is no question/),
+    })
     const generated = await home.shadow(['generate', tiny, 'abc', ...greedy, '--max-new-tokens', '6'])
     using model = await load(tiny, { verbose: false })
     const text = await model.generate('abc', { temperature: 0, maxNewTokens: 6 })

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -89,6 +89,37 @@ describe('what the library is told', () => {
       problemOf(Reflect.apply(model.chat, model, [messages]))
     for (const wrong of ['hello', [], [{ content: 'x' }], [{ role: 'user', content: 5 }]])
       expect(await chat(wrong)).toMatch(/^invalid_request: A conversation is a list of messages/)
+    expect(await chat([{ role: 'assistant', tool_calls: [{ function: { name: 'f' } }] }])).toMatch(
+      /A conversation/,
+    )
+    const withTools = (tools: unknown): Promise<string> =>
+      problemOf(Reflect.apply(model.chat, model, [row.messages, { tools }]))
+    expect(await withTools(5)).toMatch(/^invalid_config: chat: tools: /)
+    expect(await withTools([{ type: 'function', function: { parameters: {} } }])).toMatch(
+      /^invalid_config: chat: tools: 0\.function\.name: /,
+    )
+  })
+
+  test('a model does one thing at a time: while it is trained it answers nothing, and no second training begins', async () => {
+    using model = await load(tiny, { verbose: false })
+    const training = model.train([row], { max_steps: 3 })
+    const asked = [{ role: 'user', content: 'x' }]
+    const others = [model.generate('x'), model.chat(asked), model.train([row], { max_steps: 1 })]
+    for (const other of others) expect(await problemOf(other)).toBe('busy: The model is being trained.')
+    expect(await training).toHaveLength(3)
+    expect(await model.train([row], { max_steps: 1 })).toHaveLength(1)
+    expect(await model.generate('x', { maxNewTokens: 3, temperature: 0 })).toEqual(expect.any(String))
+  })
+
+  test('a model that was disposed of says so, and ends what is under way', async () => {
+    const model = await load(tiny, { verbose: false })
+    const training = problemOf(model.train([row], { max_steps: 1000 }))
+    setTimeout(() => model.dispose(), 50)
+    const gone = 'invalid_request: The model was disposed of.'
+    expect(await training).toBe(gone)
+    const uses = [model.generate('x'), model.train([row]), model.save(join(root, 'gone'))]
+    for (const use of uses) expect(await problemOf(use)).toBe(gone)
+    model.dispose()
   })
 
   test.each([
@@ -100,6 +131,40 @@ describe('what the library is told', () => {
     [{ quantization: { bits: 4 } }, /cannot be quantised: no matrix has rows that divide into groups of 64/],
   ])('load with %j is refused', async (options, says) => {
     expect(await problemOf(load(tiny, { verbose: false, ...untyped(options) }))).toMatch(says)
+  })
+})
+
+describe('a path that holds no model', () => {
+  test.each<[string, (folder: string) => void, RegExp]>([
+    ['nothing', () => {}, /^invalid_file: .* holds no model: neither a config\.json nor a GGUF file\.$/],
+    [
+      'an adapter',
+      (folder) => writeFileSync(join(folder, 'adapter_config.json'), '{}'),
+      /nor a GGUF file, but an adapter\.$/,
+    ],
+    [
+      'two models',
+      (folder) => ['a.gguf', 'b.gguf'].forEach((name) => writeFileSync(join(folder, name), 'x')),
+      /^invalid_request: .* has several model files\.$/,
+    ],
+  ])('a folder with %s', async (_name, fill, says) => {
+    const folder = mkdtempSync(join(root, 'folder-'))
+    fill(folder)
+    expect(await problemOf(load(folder, { verbose: false }))).toMatch(says)
+    rmSync(folder, { recursive: true })
+  })
+
+  test('a folder with one GGUF file is that file; a LoRA adapter for llama.cpp is none', async () => {
+    const folder = mkdtempSync(join(root, 'one-'))
+    copyFileSync(tiny, join(folder, 'x.gguf'))
+    using model = await load(folder, { verbose: false })
+    expect(model.path).toBe(join(folder, 'x.gguf'))
+    await model.train([row], { max_steps: 1 })
+    await model.save(join(folder, 'lora'), 'gguf-lora')
+    expect(await problemOf(load(join(folder, 'lora'), { verbose: false }))).toMatch(
+      /^invalid_file: .*general\.type: this is a LoRA adapter for llama\.cpp, not a model\.$/,
+    )
+    rmSync(folder, { recursive: true })
   })
 })
 

@@ -156,5 +156,7 @@ describe('a training in a folder of its own', () => {
       'Already complete: adapters.safetensors.',
     )
     expect(renderCheckpoints(inspectCheckpoints(home, 600))).toContain('starts anew')
+    for (const path of [join(home, 'none'), tiny.modelPath])
+      expect(() => inspectCheckpoints(path, null)).toThrow('There is no folder')
   })
 })

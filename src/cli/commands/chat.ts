@@ -1,6 +1,7 @@
 import { text as readAll } from 'node:stream/consumers'
 import { Command } from 'commander'
 import { z } from 'zod'
+import { ShadowError } from '../../lib/error.ts'
 import { Chat, readTools } from '../../ops/text.ts'
 import { openWorkspace } from '../../ops/workspace.ts'
 import { say, talk } from '../talk.ts'
@@ -22,8 +23,12 @@ export function chatCommand(): Command {
     using chat = await Chat.open(workspace, { ...rest, target, verbose, tools: listed })
     if (process.stdin.isTTY) await talk(chat, process)
     else {
-      const question = await readAll(process.stdin)
-      await say(chat, question.trim(), process.stdout)
+      const question = (await readAll(process.stdin)).trim()
+      if (question === '')
+        throw new ShadowError('invalid_request', 'There is no question: nothing was piped in.', {
+          hint: 'Pipe text in, or start it in a terminal.',
+        })
+      await say(chat, question, process.stdout)
     }
   })
 }

@@ -5,12 +5,17 @@ import { ShadowError } from '../../lib/error.ts'
 import { openWorkspace } from '../../ops/workspace.ts'
 
 const options = z.object({
-  format: z.enum(exportFormats),
+  format: z.string(),
   out: z.string().optional(),
   to: z.string().optional(),
   base: z.string().optional(),
   type: z.string().optional(),
 })
+
+const exportFormat = z.enum(exportFormats)
+
+/** What others call them. */
+const otherNames: Readonly<Record<string, (typeof exportFormats)[number]>> = { adapter: 'peft', merged: 'hf' }
 
 export function exportCommand(): Command {
   return new Command('export')
@@ -18,7 +23,7 @@ export function exportCommand(): Command {
     .argument('<target>', 'X@3, an adapter folder (PEFT or mlx-lm) or a base model')
     .addOption(
       new Option('--format <format>', 'adapter: peft, mlx-lm, gguf-lora (llama.cpp); merged: hf, gguf')
-        .choices(exportFormats)
+        .choices([...exportFormats, ...Object.keys(otherNames)])
         .default('peft'),
     )
     .option('-o, --out <folder>', 'a new folder')
@@ -30,6 +35,7 @@ export function exportCommand(): Command {
     )
     .action(async (target: string, given: unknown) => {
       const { out, to, ...rest } = options.parse(given)
+      const format = otherNames[rest.format] ?? exportFormat.parse(rest.format)
       const outFolder = out ?? to
       if (outFolder === undefined)
         throw new ShadowError('invalid_request', 'There is no folder to write to.', {
@@ -41,6 +47,7 @@ export function exportCommand(): Command {
         outFolder,
         onNote: (text) => process.stderr.write(`${text}\n`),
         ...rest,
+        format,
       })
       for (const { path, bytes } of files) process.stdout.write(`${path}  ${(bytes / 1e6).toFixed(1)} MB\n`)
     })

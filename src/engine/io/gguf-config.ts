@@ -6,6 +6,7 @@
  * writes each, and llama.cpp computes the same from it.
  */
 import type { ModelConfig } from '../models/family.ts'
+import { fileProblem } from './file-problem.ts'
 import type { FileWindow } from './file-window.ts'
 import type { GgufFields } from './gguf-fields.ts'
 import type { GgufHeader } from './gguf-file.ts'
@@ -83,6 +84,13 @@ export function readGgufConfig(
   header: GgufHeader,
   fields: GgufFields,
 ): ModelConfig & { readonly num_hidden_layers: number } {
+  if (fields.optional('general.type', 'string') === 'adapter')
+    throw fileProblem(
+      file.path,
+      'metadata general.type',
+      'this is a LoRA adapter for llama.cpp, not a model',
+      'Name the base model; beside it adapters are read in the formats of PEFT and mlx-lm.',
+    )
   const architecture = fields.required('general.architecture', 'string')
   const family = Object.hasOwn(families, architecture) ? families[architecture] : undefined
   if (family === undefined)
