@@ -18,7 +18,6 @@ void scipy_cblas_cgemm(int, int, int, int, int, int, const void*, const void*, i
 namespace shadow {
 namespace {
 
-constexpr int kRowMajor = 101, kPlain = 111, kTransposed = 112;
 constexpr int kTile = 256;
 
 /** How many tiles to cut a side of this length into. The cut depends on the length alone, never on luck. */

@@ -10,6 +10,9 @@ char* scipy_openblas_get_config();
 
 namespace shadow {
 
+// CBLAS's own numbers.
+constexpr int kRowMajor = 101, kPlain = 111, kTransposed = 112;
+
 /** cblas_sgemm in row-major order, over the pool. */
 void sgemm(int ta, int tb, int m, int n, int k, float alpha, const float* a, int lda, const float* b, int ldb,
            float beta, float* c, int ldc);

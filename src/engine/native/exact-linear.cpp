@@ -54,20 +54,20 @@ inline void sum_each(const vec* v, float* out) {
 /** R rows of x by C rows of w in registers, one register of a vector at a time, so that few loads feed many sums. */
 template <int R, int C>
 void tile(int k, const float* x, const float* w, float* y, long ldy) {
-  constexpr int width = sizeof(native) / sizeof(float), parts = kLanes / width;
-  native acc[parts][R][C] = {};
+  native acc[kParts][R][C] = {};
   int p = 0;
   for (; p + kLanes <= k; p += kLanes) {
     // The next columns come from memory while these are multiplied from the cache.
     for (int c = 0; c < C; c++) __builtin_prefetch(w + (long)(c + C) * k + p);
-    for (int part = 0; part < parts; part++) {
-      native column[C], row;
+    for (int part = 0; part < kParts; part++) {
+      const int at = p + part * kNativeLanes;
+      native column[C];
       for (int c = 0; c < C; c++) {
-        std::memcpy(&column[c], w + (long)c * k + p + part * width, sizeof(native));
+        column[c] = load_native(w + (long)c * k + at);
         pin(column[c]);
       }
       for (int r = 0; r < R; r++) {
-        std::memcpy(&row, x + (long)r * k + p + part * width, sizeof(native));
+        const native row = load_native(x + (long)r * k + at);
         for (int c = 0; c < C; c++) acc[part][r][c] += row * column[c];
       }
     }
@@ -75,9 +75,9 @@ void tile(int k, const float* x, const float* w, float* y, long ldy) {
   vec whole[R * C];
   for (int r = 0; r < R; r++)
     for (int c = 0; c < C; c++) {
-      native of_sum[parts];
-      for (int part = 0; part < parts; part++) of_sum[part] = acc[part][r][c];
-      whole[r * C + c] = bits_as<vec>(of_sum);
+      native of_sum[kParts];
+      for (int part = 0; part < kParts; part++) of_sum[part] = acc[part][r][c];
+      whole[r * C + c] = join(of_sum);
     }
   if (p < k)
     for (int r = 0; r < R; r++) {

@@ -18,7 +18,6 @@
 namespace shadow {
 namespace {
 
-constexpr int kPlain = 111, kTransposed = 112, kRowMajor = 101;
 /** Floats of a tile: with the rows it is multiplied by, it fits a second-level cache of 1 MiB. */
 constexpr int kTileFloats = 196608;
 

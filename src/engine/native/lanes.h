@@ -45,6 +45,13 @@ constexpr int kVectors = 4;
 #endif
 #endif
 
+constexpr int kNativeLanes = sizeof(native) / sizeof(float), kParts = kLanes / kNativeLanes;
+
+/** A vector of its registers. */
+inline floats16 join(const floats16* parts) { return parts[0]; }
+inline Pair<floats8> join(const floats8* parts) { return {parts[0], parts[1]}; }
+inline Pair<Pair<floats4>> join(const floats4* parts) { return {{parts[0], parts[1]}, {parts[2], parts[3]}}; }
+
 #define SHADOW_LANEWISE(op)                                                      \
   template <class A, class B>                                                    \
   inline auto operator op(Pair<A> a, Pair<B> b) {                                \

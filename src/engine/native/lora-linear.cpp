@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "blas.h"
 #include "exact-linear.h"
 #include "fused.h"
 #include "micro-gemm.h"
@@ -78,7 +79,7 @@ class LoraLinearGrad : public FusedPrimitive {
       float* dx = wants_x ? out[0].template data<float>() : nullptr;
       if (wants_x) frozen_nn(frozen_matrix(in[2], plan.packing), n, dy, dx, false);
       if (total == 0) return;
-      std::vector<float> low((size_t)n * total), slope((size_t)n * total), stacked((size_t)total * k);
+      std::vector<float> low((size_t)n * total), slope((size_t)n * total), stacked((size_t)total * k), d_b_t;
       project_down(plan, n, k, x, in, 3, low.data());
       each_adapted(plan, [&](int i, int column, int offset, int factor) {
         const int r = plan.ranks[i];
@@ -88,10 +89,13 @@ class LoraLinearGrad : public FusedPrimitive {
         std::memcpy(stacked.data() + (size_t)offset * k, a, sizeof(float) * r * k);
         parallel_gemm(n, r, plan.outputs[i], plan.scale, {dy + column, m, 1}, b, r, slope.data() + offset, total,
                       false);
-        parallel_gemm(plan.outputs[i], r, n, 1, {dy + column, 1, m}, low.data() + offset, total, d_b, r, false);
+        const int columns = plan.outputs[i];
+        d_b_t.resize((size_t)r * columns);
+        sgemm(kTransposed, kPlain, r, columns, n, 1, low.data() + offset, total, dy + column, m, 0, d_b_t.data(), columns);
+        transpose(r, columns, d_b_t.data(), columns, d_b, r);
       });
-      if (wants_x) parallel_gemm(n, k, total, 1, {slope.data(), total, 1}, stacked.data(), k, dx, k, true);
-      parallel_gemm(total, k, n, 1, {slope.data(), 1, total}, x, k, stacked.data(), k, false);
+      if (wants_x) sgemm(kPlain, kPlain, n, k, total, 1, slope.data(), total, stacked.data(), k, 1, dx, k);
+      sgemm(kTransposed, kPlain, total, k, n, 1, slope.data(), total, x, k, 0, stacked.data(), k);
       each_adapted(plan, [&](int i, int, int offset, int factor) {
         float* d_a = out[(wants_x ? 1 : 0) + 2 * factor].template data<float>();
         std::memcpy(d_a, stacked.data() + (size_t)offset * k, sizeof(float) * plan.ranks[i] * k);
@@ -140,10 +144,8 @@ class LoraLinear : public FusedPrimitive {
       std::vector<float> low((size_t)n * total);
       project_down(plan, n, k, x, in, first, low.data());
       each_adapted(plan, [&](int i, int column, int offset, int factor) {
-        const int r = plan.ranks[i], columns = plan.outputs[i];
-        std::vector<float> b_t((size_t)r * columns);
-        transpose(columns, r, in[first + 1 + 2 * factor].template data<float>(), r, b_t.data(), columns);
-        parallel_gemm(n, columns, r, 1, {low.data() + offset, total, 1}, b_t.data(), columns, y + column, m, true);
+        sgemm(kPlain, kTransposed, n, plan.outputs[i], plan.ranks[i], 1, low.data() + offset, total,
+              in[first + 1 + 2 * factor].template data<float>(), plan.ranks[i], 1, y + column, m);
       });
     });
   }

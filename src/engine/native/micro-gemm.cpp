@@ -1,6 +1,7 @@
 #include "micro-gemm.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "parallel.h"
 #include "simd.h"
@@ -14,22 +15,28 @@ constexpr int kRows = kVectors >= 32 ? 16 : kVectors - 2;
 /** One register tile: R rows by V vectors. PART: of the last vector only `tail` lanes are real. */
 template <int R, int V, bool PART>
 void tile(int k, float alpha, Strided a, const float* b, long ldb, float* c, long ldc, bool accumulate, int tail) {
-  vec acc[R][V] = {};
+  constexpr int N = V * kParts;
+  native acc[R][N] = {};
   for (int p = 0; p < k; p++) {
-    vec row[V];
-    for (int v = 0; v < V; v++) row[v] = PART && v == V - 1 ? load_part(b + v * kLanes, tail) : load(b + v * kLanes);
-    for (int v = 0; v < V; v++) pin(row[v]);
+    native row[N];
+    float last[kLanes] = {};
+    if constexpr (PART) std::memcpy(last, b + (V - 1) * kLanes, sizeof(float) * tail);
+    for (int v = 0; v < N; v++) {
+      const bool cut = PART && v >= N - kParts;
+      row[v] = load_native(cut ? last + (v - N + kParts) * kNativeLanes : b + v * kNativeLanes);
+      pin(row[v]);
+    }
     for (int r = 0; r < R; r++) {
-      vec x = splat(a.data[r * a.row]);
-      for (int v = 0; v < V; v++) acc[r][v] += x * row[v];
+      const native x = a.data[r * a.row] - native{};
+      for (int v = 0; v < N; v++) acc[r][v] += x * row[v];
     }
     b += ldb;
     a.data += a.column;
   }
-  for (int r = 0; r < R; r++) {
+  for (int r = 0; r < R; r++)
     for (int v = 0; v < V; v++) {
       float* out = c + r * ldc + v * kLanes;
-      vec value = acc[r][v] * alpha;
+      vec value = join(acc[r] + v * kParts) * alpha;
       if (PART && v == V - 1) {
         if (accumulate) value += load_part(out, tail);
         store_part(out, value, tail);
@@ -38,12 +45,22 @@ void tile(int k, float alpha, Strided a, const float* b, long ldb, float* c, lon
         store(out, value);
       }
     }
-  }
 }
+
+/** Floats of b that are worth a copy: half of a first-level cache. */
+constexpr int kPackedFloats = 4096;
 
 template <int R, int V, bool PART = false>
 void column_panel(int m, int k, float alpha, Strided a, const float* b, long ldb, float* c, long ldc,
                   bool accumulate, int tail = 0) {
+  constexpr int columns = V * kLanes;
+  float packed[kPackedFloats];
+  // Rows that are far apart share the sets of a cache, and several tiles read them.
+  if (!PART && ldb > columns && m > R && k * columns <= kPackedFloats) {
+    for (int p = 0; p < k; p++) std::memcpy(packed + p * columns, b + p * ldb, sizeof(float) * columns);
+    b = packed;
+    ldb = columns;
+  }
   auto at = [&](int i) { return Strided{a.data + i * a.row, a.row, a.column}; };
   int i = 0;
   for (; i + R <= m; i += R) tile<R, V, PART>(k, alpha, at(i), b, ldb, c + i * ldc, ldc, accumulate, tail);
@@ -73,8 +90,7 @@ void parallel_gemm(int m, int n, int k, float alpha, Strided a, const float* b, 
     int block = 48;
     parallel_for((m + block - 1) / block, [&](int task) {
       int i = task * block;
-      micro_gemm(std::min(block, m - i), n, k, alpha, {a.data + i * a.row, a.row, a.column}, b, ldb, c + i * ldc,
-                 ldc, accumulate);
+      micro_gemm(std::min(block, m - i), n, k, alpha, {a.data + i * a.row, a.row, a.column}, b, ldb, c + i * ldc, ldc, accumulate);
     });
     return;
   }

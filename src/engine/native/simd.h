@@ -7,12 +7,26 @@
 
 namespace shadow {
 
-inline vec load(const float* p) {
-  vec v;
+/** One register's lanes. */
+inline native load_native(const float* p) {
+  native v;
   std::memcpy(&v, p, sizeof(v));
   return v;
 }
-inline void store(float* p, const vec& v) { std::memcpy(p, &v, sizeof(v)); }
+inline void store_native(float* p, native v) { std::memcpy(p, &v, sizeof(v)); }
+
+// Register by register: GCC would move a pair through memory in smaller pieces, and wait for them.
+inline vec load(const float* p) {
+  native parts[kParts];
+  for (int i = 0; i < kParts; i++) parts[i] = load_native(p + i * kNativeLanes);
+  return join(parts);
+}
+inline void store(float* p, native v) { store_native(p, v); }
+template <class T>
+inline void store(float* p, Pair<T> v) {
+  store(p, v.low);
+  store(p + sizeof(T) / sizeof(float), v.high);
+}
 
 /** Subtracting zero changes no bit, unlike adding it, so this is one broadcast. */
 inline vec splat(float x) { return x - vec{}; }
@@ -24,14 +38,16 @@ inline vec load_part(const float* p, int n, float fill = 0) {
   std::memcpy(room, p, sizeof(float) * n);
   return load(room);
 }
-inline void store_part(float* p, const vec& v, int n) { std::memcpy(p, &v, sizeof(float) * n); }
+inline void store_part(float* p, vec v, int n) {
+  float room[kLanes];
+  store(room, v);
+  std::memcpy(p, room, sizeof(float) * n);
+}
 
 /** 0, 1, 2 … 15. */
 inline ivec lane_numbers() {
-  constexpr int32_t numbers[kLanes] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  ivec v;
-  std::memcpy(&v, numbers, sizeof(v));
-  return v;
+  constexpr ints16 numbers = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return bits_as<ivec>(numbers);
 }
 
 template <class T>
