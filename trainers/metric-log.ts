@@ -6,11 +6,12 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  renameSync,
   writeFileSync,
-  writeSync,
 } from 'node:fs'
 import { dirname } from 'node:path'
 import { type MetricRecord, metricRecord, type TrainMetric } from '../src/contract/run.ts'
+import { messageOf, ShadowError } from '../src/lib/error.ts'
 import { toJsonLines } from '../src/lib/files.ts'
 
 /** The records of a metrics.ndjson. A line that was cut by a kill is left out. */
@@ -50,7 +51,7 @@ export class MetricLog implements Disposable {
 
   append(record: MetricRecord): void {
     this.#records.push(record)
-    writeSync(this.#file, toJsonLines([record]))
+    this.#store(() => writeFileSync(this.#file, toJsonLines([record])))
   }
 
   /** Forgets what came after the first `count` records: the steps behind a checkpoint are done again. */
@@ -60,13 +61,29 @@ export class MetricLog implements Disposable {
 
   replace(records: readonly MetricRecord[]): void {
     this.#records = [...records]
-    closeSync(this.#file)
-    writeFileSync(this.#path, toJsonLines(this.#records), { mode: 0o600 })
-    this.#file = openSync(this.#path, 'a', 0o600)
+    // Whole or not at all: a kill in between must not cost the records that a checkpoint counts on.
+    const fresh = `${this.#path}.new`
+    this.#store(() => {
+      writeFileSync(fresh, toJsonLines(this.#records), { mode: 0o600, flush: true })
+      renameSync(fresh, this.#path)
+      closeSync(this.#file)
+      this.#file = openSync(this.#path, 'a', 0o600)
+    })
   }
 
   flush(): void {
-    fsyncSync(this.#file)
+    this.#store(() => fsyncSync(this.#file))
+  }
+
+  #store(write: () => void): void {
+    try {
+      write()
+    } catch (thrown) {
+      throw new ShadowError('store_failed', `${this.#path} cannot be written: ${messageOf(thrown)}.`, {
+        hint: 'Make room on its disk; the same command goes on from the last checkpoint.',
+        cause: thrown,
+      })
+    }
   }
 
   [Symbol.dispose](): void {

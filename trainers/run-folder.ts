@@ -1,8 +1,9 @@
 /** Trainings that keep a record of themselves, and the folder that holds them. */
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
-import { isAbsolute, join, resolve, sep } from 'node:path'
+import { dirname, isAbsolute, join, resolve, sep } from 'node:path'
 import { messageOf, ShadowError } from '../src/lib/error.ts'
 import { writeFileAtomically } from '../src/lib/files.ts'
+import { takeLock } from '../src/store/process-lock.ts'
 import { saveTrained } from './adapters.ts'
 import { train, type TrainHooks, type TrainInput, type TrainOutcome } from './train.ts'
 import { TrainingRun, type TrainingRunRecord } from './training-run.ts'
@@ -14,25 +15,39 @@ export interface RunInput extends Omit<TrainInput, 'workFolder'> {
   folder: string
 }
 
-/** Where a training goes that is given no folder: `<home>/runs/<base>-<Unix seconds>`, counted on where that exists. */
+/**
+ * Makes the folder of a training that is given none: `<home>/runs/<base>-<Unix seconds>`, counted on where that exists, so
+ * that two that begin in one second get two.
+ */
 export function newRunFolder(home: string, baseName: string, now = Date.now()): string {
   const stem = join(home, 'runs', `${baseName.replaceAll(/[/\\]/g, '_')}-${Math.floor(now / 1000)}`)
+  mkdirSync(dirname(stem), { recursive: true, mode: 0o700 })
   for (let number = 1; ; number++) {
     const folder = number === 1 ? stem : `${stem}-${number}`
-    if (!existsSync(folder)) return folder
+    try {
+      mkdirSync(folder, { mode: 0o700 })
+      return folder
+    } catch (thrown) {
+      if (!existsSync(folder)) throw thrown
+    }
   }
 }
 
 /**
  * Trains in a folder, whose run.json says at any time how far it is, and in the end what became of it.
  * @returns the run, and what was trained, which the caller owns
- * @throws ShadowError as `train`; run.json then says `failed`
+ * @throws ShadowError as `train`, run.json then says `failed`; `busy` where another process trains in the folder
  */
 export async function trainInFolder(
   { base, folder, ...input }: RunInput,
   hooks: TrainHooks = {},
 ): Promise<{ run: TrainingRun; outcome: TrainOutcome }> {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
+  using lock = takeLock(join(folder, 'run.lock'))
+  if (lock === null)
+    throw new ShadowError('busy', `${folder} is being trained in already.`, {
+      hint: 'Wait for that training, or name another folder.',
+    })
   let record: TrainingRunRecord = {
     base: base.name,
     method: input.config.method,
@@ -47,7 +62,13 @@ export async function trainInFolder(
   }
   const note = async (change: Partial<TrainingRunRecord>): Promise<void> => {
     record = { ...record, ...change }
-    await writeFileAtomically(join(folder, 'run.json'), `${JSON.stringify(record, null, 2)}\n`)
+    const path = join(folder, 'run.json')
+    await writeFileAtomically(path, `${JSON.stringify(record, null, 2)}\n`).catch((cause: unknown) => {
+      throw new ShadowError('store_failed', `${path} cannot be written: ${messageOf(cause)}.`, {
+        hint: 'Check the free space of its disk and who may write there.',
+        cause,
+      })
+    })
   }
   await note({})
   await note({ state: 'running' })
@@ -72,9 +93,15 @@ export async function trainInFolder(
     await note({ state, step, totalSteps, resumed: resumedFrom > 0, finishedAt: Date.now() })
     return { run: TrainingRun.read(folder), outcome }
   } catch (thrown) {
-    await written
     const code = thrown instanceof ShadowError ? thrown.code : 'internal'
-    await note({ state: 'failed', error: `${code}: ${messageOf(thrown)}`, finishedAt: Date.now() })
+    const failed = {
+      state: 'failed',
+      error: `${code}: ${messageOf(thrown)}`,
+      finishedAt: Date.now(),
+    } as const
+    // On a full disk it can't be told, and the first error is the one to tell.
+    await written.catch(() => undefined)
+    await note(failed).catch(() => undefined)
     throw thrown
   }
 }

@@ -1,7 +1,7 @@
 /** Writing files so that a reader sees the whole of them or nothing. */
 import { createHash, randomBytes } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { mkdir, open, readdir, readFile, rename, stat } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
 /** Creates a folder that only its owner may enter. */
@@ -10,18 +10,23 @@ export async function privateFolder(path: string): Promise<string> {
   return path
 }
 
-/** Writes `path` (0600) through a temporary file beside it, fsync and rename. */
+/** Writes `path` (0600) through a temporary file beside it, fsync and rename; nothing is left where that fails. */
 export async function writeFileAtomically(path: string, data: string | Uint8Array): Promise<void> {
   await privateFolder(dirname(path))
   const temporary = `${path}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`
   const file = await open(temporary, 'w', 0o600)
   try {
-    await file.writeFile(data)
-    await file.sync()
-  } finally {
-    await file.close()
+    try {
+      await file.writeFile(data)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await rename(temporary, path)
+  } catch (thrown) {
+    await rm(temporary, { force: true })
+    throw thrown
   }
-  await rename(temporary, path)
   await syncFolder(dirname(path))
 }
 

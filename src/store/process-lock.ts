@@ -10,7 +10,7 @@ export interface ProcessLock extends Disposable {
 
 /**
  * Takes the lock; null when another process holds it. A process number would tell less: it is given out again.
- * @throws ShadowError store_failed when the file can't be opened
+ * @throws ShadowError store_failed when the file can't be opened or locked
  */
 export function takeLock(path: string): ProcessLock | null {
   let lock: SqliteDatabase.Database
@@ -26,9 +26,13 @@ export function takeLock(path: string): ProcessLock | null {
   }
   try {
     lock.exec('BEGIN EXCLUSIVE')
-  } catch {
+  } catch (cause) {
     lock.close()
-    return null
+    if (cause instanceof SqliteDatabase.SqliteError && cause.code.startsWith('SQLITE_BUSY')) return null
+    throw new ShadowError('store_failed', `Can't lock ${path}: ${messageOf(cause)}.`, {
+      hint: "Check the disk's free space, and that the folder is writable by the user who runs Shadow.",
+      cause,
+    })
   }
   const release = (): void => {
     lock.close()

@@ -75,10 +75,18 @@ describe('a training that is killed, stopped or short of disk', () => {
     expect(last).toMatchObject({
       type: 'failed',
       code: 'store_failed',
-      message: /^Step \d+ could not be saved: EFBIG/,
+      message: expect.stringMatching(/^Step \d+ could not be saved: EFBIG/),
     })
     expect(last).toMatchObject({ hint: expect.stringMatching(/the checkpoint of step \d+ is whole/) })
     expect(readdirSync(cramped.workFolder).toSorted()).toEqual(before)
+
+    // Metrics are written at each step, before any checkpoint.
+    const measured = job('measured', { ...plain, max_steps: 12, save_steps: null, logging_steps: 1 })
+    expect((await runChild(measured, { fileLimitKb: 1 })).last).toMatchObject({
+      type: 'failed',
+      code: 'store_failed',
+      message: expect.stringMatching(/^.*metrics\.ndjson cannot be written: EFBIG/),
+    })
 
     expect((await runChild(cramped)).last).toMatchObject({ type: 'done', steps: 6 })
     expect(await adapterHash(cramped)).toBe(await adapterHash(undisturbed))

@@ -1,7 +1,9 @@
+import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { trainConfig } from '../../src/contract/train-config.ts'
+import { encodeSafetensors } from '../../src/engine/index.ts'
 import { renderCheckpoints } from '../../src/cli/render-checkpoints.ts'
 import { inspectCheckpoints, listTrainings, trainRows } from '../../src/ops/trainings.ts'
 import { newRunFolder, RunRegistry, trainInFolder } from '../../trainers/run-folder.ts'
@@ -84,6 +86,25 @@ describe('a training in a folder of its own', () => {
     expect(() => run.checkpointAt(5)).toThrow('does not hold a checkpoint of step 5')
     expect(TrainingRun.fromJSON(JSON.parse(JSON.stringify(run)))).toEqual(run)
     expect(newRunFolder(home, 'some/base', 1_700_000_000_000)).toBe(`${folder}-2`)
+  })
+
+  it('has its folder to itself: a second training there is refused, two that begin at once get two', async () => {
+    const home = join(tiny.folder, 'shared')
+    const [one, two] = [newRunFolder(home, 'base', 1e12), newRunFolder(home, 'base', 1e12)]
+    expect([one, two]).toEqual(['', '-2'].map((end) => join(home, 'runs', `base-1000000000${end}`)))
+    const first = train(one)
+    await expect(train(one)).rejects.toMatchObject({
+      code: 'busy',
+      message: `${one} is being trained in already.`,
+    })
+    const [alone, beside] = [await first, await train(two)]
+    expect(alone.run.record.state).toBe('succeeded')
+    const hashes = [alone, beside].map(({ outcome }) => {
+      const bytes = encodeSafetensors(outcome.adapter.tensors())
+      outcome.adapter.dispose()
+      return createHash('sha256').update(bytes).digest('hex')
+    })
+    expect(new Set(hashes).size).toBe(1)
   })
 
   it('is stopped and gone on with; a failure is on record', async () => {
