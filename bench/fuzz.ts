@@ -9,7 +9,7 @@ export async function run([count = '100000']: readonly string[]): Promise<Row[]>
   return [
     figure(
       'fuzz.files',
-      'crashes, hangs, untyped errors or oversized allocations: safetensors, GGUF, Hugging Face folders and tokenizers, PEFT and mlx-lm adapters',
+      'crashes, hangs, untyped errors or oversized allocations: safetensors, GGUF, Hugging Face folders and tokenizers, adapters of PEFT, mlx-lm and llama.cpp',
       wrong,
       'inputs',
       { must: '0', ok: wrong === 0 && report.inputs >= 100_000 },

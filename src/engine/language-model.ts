@@ -16,6 +16,7 @@ import {
   type LoadOptions as WeightOptions,
   loadModel,
   loraOf,
+  openModel,
   type ModelText,
   saveLora,
 } from './model-files.ts'
@@ -29,7 +30,7 @@ import type { TemplateMessage, TemplateTool } from './tokenizer/chat-message.ts'
 
 /** How `load` loads a model. */
 export interface LoadOptions extends WeightOptions {
-  /** A folder with an adapter in PEFT's format; generation and further training use it. */
+  /** A folder with an adapter in PEFT's or mlx-lm's format, or a GGUF LoRA; generation and further training use it. */
   adapter?: string
   /** Tokens of a prompt and its reply together. Default 2048, or what the model has. */
   maxContext?: number
@@ -91,7 +92,7 @@ export async function load(
   const runtime = new Runtime(threads === undefined ? {} : { threads })
   const { model, ...text } = loadModel(runtime, path, weights)
   try {
-    const loaded = adapter === undefined ? null : loadAdapter(model, adapter, name, say)
+    const loaded = adapter === undefined ? null : loadAdapter(model, adapter, { name, path }, say)
     const seconds = ((performance.now() - started) / 1000).toFixed(1)
     say(`ready · backend=${backendOf(runtime)} · ${seconds} s`)
     return new LanguageModel({ name, path, model, text, adapter: loaded, maxContext })
@@ -105,13 +106,16 @@ export async function load(
 function loadAdapter(
   model: CausalLM,
   folder: string,
-  base: string,
+  base: { name: string; path: string },
   say: (text: string) => void,
 ): LoraAdapter {
-  const files = readAdapterFolder(folder)
+  const files = readAdapterFolder(folder, () => {
+    using file = openModel(base.path)
+    return file.architecture
+  })
   const named = files.config.base_model_name_or_path
-  if (typeof named === 'string' && named !== base && resolve(named) !== resolve(base))
-    say(`${folder} was made for ${named} and is used on ${base}`)
+  if (typeof named === 'string' && named !== base.name && resolve(named) !== resolve(base.name))
+    say(`${folder} was made for ${named} and is used on ${base.name}`)
   return loraOf(model, files)
 }
 

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { findModel, readAdapterFolder } from '../engine/index.ts'
+import { ggufAdapterAt } from '../engine/io/gguf-lora.ts'
 import { ShadowError } from '../lib/error.ts'
 import { defaultModelName } from '../setup/model.mjs'
 import type { Workspace } from './workspace.ts'
@@ -16,7 +17,7 @@ export interface ModelTarget {
 
 /**
  * What a name on the command line stands for: `X@3` or `owned/X@3`, `owned/X` for the newest version, an adapter's
- * folder (its base is the one that its config names), a training's folder or its id, or a base model.
+ * folder (its base is the one that its config names) or a GGUF LoRA (whose base has to be named), a training's folder or its id, or a base model.
  * @param base instead of the base that the adapter names
  * @throws ShadowError not_found | invalid_file | missing_base when an adapter's base is unknown
  */
@@ -41,7 +42,8 @@ export async function resolveTarget(
     })
   }
   const folder = trainedIn(workspace.home, target) ?? target
-  if (!isAdapterFolder(folder)) return { basePath: findModel(folder), adapterFolder: null }
+  if (!isAdapterFolder(folder) && ggufAdapterAt(folder) === undefined)
+    return { basePath: findModel(folder), adapterFolder: null }
   return { basePath: adapterBase(folder, base), adapterFolder: folder }
 }
 
@@ -69,13 +71,19 @@ async function newestNumber(workspace: Workspace, task: string): Promise<number>
   })
 }
 
-/** Whether a path is a folder with an adapter in PEFT's or mlx-lm's format. */
+/** Whether a path is a folder with an adapter in PEFT's or mlx-lm's format, which names its base. */
 export function isAdapterFolder(path: string): boolean {
   return existsSync(join(path, 'adapter_config.json'))
 }
 
+const nameTheBase = 'Name the base model with -m.'
+
 function adapterBase(folder: string, base: string | undefined): string {
   if (base !== undefined) return findModel(base)
+  if (!isAdapterFolder(folder))
+    throw new ShadowError('missing_base', `${folder} does not say which base model it is for.`, {
+      hint: nameTheBase,
+    })
   const { config } = readAdapterFolder(folder)
   const named = config.base_model_name_or_path ?? config['base_model'] ?? config['model']
   if (typeof named === 'string' && isHere(named)) return findModel(named)
@@ -84,7 +92,7 @@ function adapterBase(folder: string, base: string | undefined): string {
     typeof named === 'string'
       ? `The adapter in ${folder} was trained on ${named}, which is not here.`
       : `The adapter in ${folder} does not say which base model it was trained on.`,
-    { hint: 'Name the base model with -m.' },
+    { hint: nameTheBase },
   )
 }
 

@@ -20,6 +20,7 @@ const named = { ...plain, config: { ...plain.config, base_model_name_or_path: ba
 await saveAdapter(at('named'), named)
 await exportModel({ basePath: null, adapterFolder: at('named'), format: 'mlx-lm', outFolder: at('mlx') })
 await exportModel({ basePath, adapterFolder: null, format: 'hf', outFolder: at('hf-base') })
+await exportModel({ basePath, adapterFolder: at('named'), format: 'gguf-lora', outFolder: at('gguf-lora') })
 
 const runtime = new Runtime({ threads: 2 })
 function logitsOf(path: string, adapterFolder?: string): Float32Array {
@@ -37,6 +38,7 @@ describe('each format is written, names its files, and gives the same logits', (
     ['mlx-lm', 'named', [], ['adapter_config.json', 'adapters.safetensors']],
     ['gguf-lora', 'mlx', [], ['adapter.gguf']],
     ['gguf', 'mlx', ['--type', 'f32'], ['model.f32.gguf']],
+    ['mlx-lm', 'gguf-lora', ['-m', basePath], ['adapter_config.json', 'adapters.safetensors']],
     [
       'hf',
       'nameless',
@@ -51,7 +53,7 @@ describe('each format is written, names its files, and gives the same logits', (
     ],
   ])('%s', async (format, adapter, more, files) => {
     await using home = await testHome()
-    const out = at(`out-${format}`)
+    const out = at(`out-${format}-${adapter}`)
     const { code, stdout, stderr } = await home.shadow([
       'export',
       at(adapter),
@@ -75,12 +77,19 @@ describe('each format is written, names its files, and gives the same logits', (
 })
 
 describe('what can not be exported is refused, and nothing is written', () => {
-  test.each<[string, string[], number, RegExp]>([
-    ['no known base', ['--format', 'hf'], 2, /does not say which base[\s\S]*-m/],
-    ['GGUF from a folder', ['--format', 'gguf', '-m', at('hf-base')], 1, /no tokenizer in GGUF's form/],
-  ])('%s', async (_name, args, exit, says) => {
+  test.each<[string, string, string[], number, RegExp]>([
+    ['no known base', 'nameless', ['--format', 'hf'], 2, /does not say which base[\s\S]*-m/],
+    ['a GGUF LoRA without its base', 'gguf-lora', ['--format', 'hf'], 2, /does not say which base[\s\S]*-m/],
+    [
+      'GGUF from a folder',
+      'nameless',
+      ['--format', 'gguf', '-m', at('hf-base')],
+      1,
+      /no tokenizer in GGUF's form/,
+    ],
+  ])('%s', async (_name, adapter, args, exit, says) => {
     await using home = await testHome()
-    const { code, stderr } = await home.shadow(['export', at('nameless'), '-o', at('x'), ...args])
+    const { code, stderr } = await home.shadow(['export', at(adapter), '-o', at('x'), ...args])
     expect(code).toBe(exit)
     expect(stderr).toMatch(says)
     expect(stderr).not.toMatch(/^\s+at /m)

@@ -63,6 +63,31 @@ describe('a loaded model', () => {
     expect(await model.generate('x', { seed: 6, maxNewTokens: 20 })).not.toBe(text)
   })
 
+  test('a GGUF LoRA answers as the adapter that it was written from, and is refused on another base', async () => {
+    const [own, gguf, wide] = [
+      join(folder, 'peft'),
+      join(folder, 'gguf-lora'),
+      writeTinyModel(join(folder, 'wide'), 7, 64),
+    ]
+    using model = await load(tiny, quiet)
+    await train(model)
+    await model.save(own)
+    await model.save(gguf, 'gguf-lora')
+    const answers = await Promise.all(
+      [own, gguf, join(gguf, 'adapter.gguf')].map(async (adapter) => {
+        using again = await load(tiny, { ...quiet, adapter })
+        return (await again.chat(ask, greedy)).raw
+      }),
+    )
+    expect(new Set(answers)).toEqual(new Set([(await model.chat(ask, greedy)).raw]))
+    await expect(load(wide, { ...quiet, adapter: gguf })).rejects.toMatchObject({
+      code: 'invalid_file',
+      message: expect.stringMatching(
+        /attn_q\.weight\.lora_a: is 4×48 for a matrix of 64×64 in this base model\.$/,
+      ),
+    })
+  })
+
   test('an adapter of another base is refused by the layer that does not fit', async () => {
     const [own, wide] = [join(folder, 'narrow'), writeTinyModel(join(folder, 'wide'), 7, 64)]
     using model = await load(tiny, quiet)

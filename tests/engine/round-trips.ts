@@ -13,6 +13,7 @@ import { fitsBlocks } from '../../src/engine/io/gguf-write.ts'
 import { loadGguf } from '../../src/engine/io/gguf.ts'
 import { saveAdapter } from '../../src/engine/io/peft.ts'
 import { openSafetensors, type TensorData, tensorData } from '../../src/engine/io/safetensors.ts'
+import type { Architecture } from '../../src/engine/models/architecture.ts'
 import { createModel, loadLora, loadModel, pack, type Runtime } from '../../src/engine/index.ts'
 import { inBfloat16, randomAdapter } from './tiny-adapters.ts'
 import { maxDifference } from './tiny-llama.ts'
@@ -48,8 +49,20 @@ export async function exactTrips(basePath: string, folder: string): Promise<Exac
     const before = readAdapterFolder(start).tensors
     await write({ adapterFolder: start, format: 'peft', outFolder: at(kind, 'peft') })
     add(`PEFT → PEFT, ${kind}`, before, readAdapterFolder(at(kind, 'peft')).tensors)
+    // llama.cpp has no DoRA, and one alpha for all layers.
+    if (kind !== 'DoRA' && kind !== 'patterns') {
+      const through = {
+        basePath,
+        adapterFolder: at(kind, 'gguf'),
+        format: 'peft',
+        outFolder: at(kind, 'ungguf'),
+      } as const
+      await write({ basePath, adapterFolder: start, format: 'gguf-lora', outFolder: at(kind, 'gguf') })
+      await write(through)
+      add(`PEFT → GGUF LoRA → PEFT, ${kind}`, before, readAdapterFolder(through.outFolder).tensors, true)
+    }
     // mlx-lm has one rank and one scale for all layers.
-    if (kind === 'patterns') continue
+    if (kind === 'patterns' || kind === 'ranks by pattern') continue
     await write({ adapterFolder: start, format: 'mlx-lm', outFolder: at(kind, 'mlx') })
     await write({ adapterFolder: at(kind, 'mlx'), format: 'mlx-lm', outFolder: at(kind, 'mlx-2') })
     const ofMlx = (name: string): Tensors => safetensorsOf(at(kind, name, 'adapters.safetensors'))
@@ -129,11 +142,30 @@ export async function logitTrips(runtime: Runtime, basePath: string, folder: str
 
   await exportModel({ basePath, adapterFolder, format: 'mlx-lm', outFolder: at('mlx') })
   await exportModel({ basePath, adapterFolder: at('mlx'), format: 'peft', outFolder: at('back') })
+  for (const [kind, start] of [
+    ['plain', adapter],
+    ['of ranks that differ', randomAdapter(basePath, { rank_pattern: { q_proj: 2, k_proj: 8 } })],
+  ] as const) {
+    await saveAdapter(at(kind), start)
+    await exportModel({ basePath, adapterFolder: at(kind), format: 'gguf-lora', outFolder: at(kind, 'gguf') })
+    const read = readAdapterFolder(at(kind, 'gguf'), () => architectureAt(basePath))
+    await saveAdapter(at(kind, 'back'), read)
+    const [before, after] = [at(kind), at(kind, 'back')].map((of) => logitsOf(runtime, basePath, of))
+    trips.push({
+      name: `${kind} adapter through a GGUF LoRA and back`,
+      difference: maxDifference(after ?? new Float32Array(), before ?? new Float32Array(1)),
+    })
+  }
   trips.push({
     name: 'adapter through mlx-lm and back',
     difference: maxDifference(logitsOf(runtime, basePath, at('back')), adapted),
   })
   return trips
+}
+
+function architectureAt(path: string): Architecture {
+  using file = loadGguf(path)
+  return file.architecture
 }
 
 function adapters(basePath: string): [string, LoraAdapter][] {
@@ -144,6 +176,7 @@ function adapters(basePath: string): [string, LoraAdapter][] {
     ['rsLoRA', randomAdapter(basePath, { use_rslora: true })],
     ['bfloat16', inBfloat16(randomAdapter(basePath))],
     ['patterns', randomAdapter(basePath, patterns)],
+    ['ranks by pattern', randomAdapter(basePath, { rank_pattern: patterns.rank_pattern })],
   ]
 }
 

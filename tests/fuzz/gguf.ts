@@ -3,6 +3,7 @@ import {
   type GgufField,
   type GgufSpec,
   type GgufTensorSpec,
+  numbers,
   tinyLlama,
   writeGguf,
 } from '../engine/gguf-writer.ts'
@@ -24,14 +25,39 @@ export const chatTemplates: readonly string[] = [
   '('.repeat(20_000),
 ]
 
+/** A LoRA adapter for the model of `tinyLlama`, as llama.cpp's converter lays it out. */
+const tinyLora: GgufSpec = {
+  fields: [
+    ['general.type', ['string', 'adapter']],
+    ['general.architecture', ['string', 'llama']],
+    ['adapter.type', ['string', 'lora']],
+    ['adapter.lora.alpha', ['f32', 4]],
+  ],
+  tensors: (
+    [
+      ['blk.0.attn_q.weight.lora_a', [2, 8]],
+      ['blk.0.attn_q.weight.lora_b', [8, 2]],
+      ['blk.0.ffn_up.weight.lora_a', [1, 8]],
+      ['blk.0.ffn_up.weight.lora_b', [6, 1]],
+    ] as const
+  ).map(([name, shape]) => ({ name, shape, type: 0, data: numbers(shape) })),
+}
+
+export function spoiledGgufLora(chance: Chance): Uint8Array {
+  return spoiled(tinyLora, chance)
+}
+
 export function spoiledGguf(chance: Chance): Uint8Array {
-  const spec = tinyLlama({ 'tokenizer.chat_template': ['string', template] })
+  return spoiled(tinyLlama({ 'tokenizer.chat_template': ['string', template] }), chance)
+}
+
+function spoiled(spec: GgufSpec, chance: Chance): Uint8Array {
   if (chance.is(0.25)) return mutateBytes(writeGguf(spec), chance)
-  let spoiled: GgufSpec = spec
+  let result: GgufSpec = spec
   for (let times = 1 + chance.below(2); times > 0; times--)
-    spoiled = chance.is(0.5) ? withField(spoiled, chance) : withTensor(spoiled, chance)
-  if (chance.is(0.1)) spoiled = { ...spoiled, [chance.pick(['tensorCount', 'fieldCount'])]: edge(chance) }
-  const bytes = writeGguf(spoiled)
+    result = chance.is(0.5) ? withField(result, chance) : withTensor(result, chance)
+  if (chance.is(0.1)) result = { ...result, [chance.pick(['tensorCount', 'fieldCount'])]: edge(chance) }
+  const bytes = writeGguf(result)
   return chance.is(0.1) ? bytes.subarray(0, chance.below(bytes.length)) : bytes
 }
 

@@ -5,14 +5,16 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { loadGguf } from '../../src/engine/io/gguf.ts'
+import { ggufAdapterAt, readGgufLora } from '../../src/engine/io/gguf-lora.ts'
 import { loadMlxAdapter } from '../../src/engine/io/mlx-lm.ts'
 import { openModelFolder } from '../../src/engine/io/model-folder.ts'
 import { loadAdapter } from '../../src/engine/io/peft.ts'
 import { openSafetensors } from '../../src/engine/io/safetensors.ts'
 import { loadText } from '../../src/engine/model-files.ts'
+import { architectureOf } from '../../src/engine/models/registry.ts'
 import { parseTokenizer } from '../../src/engine/tokenizer/tokenizer-file.ts'
 import type { Chance } from './chance.ts'
-import { spoiledGguf } from './gguf.ts'
+import { spoiledGguf, spoiledGgufLora } from './gguf.ts'
 import { type Json, mutateJson, spoiledText } from './mutate.ts'
 import { spoiledTokenizer } from './tokenizers.ts'
 import { safetensorsFile, spoiledSafetensors } from './safetensors.ts'
@@ -52,6 +54,15 @@ export const fuzzTargets: readonly FuzzTarget[] = [
     },
   },
   {
+    name: 'GGUF adapter',
+    write: (folder, chance) => put(folder, 'x.gguf', spoiledGgufLora(chance)),
+    load(folder) {
+      const path = join(folder, 'x.gguf')
+      ggufAdapterAt(path)
+      readGgufLora(path, tinyArchitecture)
+    },
+  },
+  {
     name: 'PEFT adapter',
     write: (folder, chance) =>
       writeAdapter(folder, chance, 'adapter_model.safetensors', peftConfig, peftTensors),
@@ -88,6 +99,19 @@ export const fuzzTargets: readonly FuzzTarget[] = [
     },
   },
 ]
+
+/** Of the model that gguf-writer.ts's `tinyLlama` writes. */
+const tinyArchitecture = architectureOf({
+  model_type: 'llama',
+  vocab_size: 5,
+  hidden_size: 8,
+  intermediate_size: 6,
+  num_hidden_layers: 1,
+  num_attention_heads: 2,
+  num_key_value_heads: 1,
+  max_position_embeddings: 64,
+  tie_word_embeddings: true,
+})
 
 const modelConfig = {
   architectures: ['LlamaForCausalLM'],

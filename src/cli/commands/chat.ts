@@ -12,7 +12,7 @@ const options = z.object({ ...textOptions, system: z.string().optional(), tools:
 export function chatCommand(): Command {
   const command = new Command('chat')
     .description('talk with a model; what is piped in is one question')
-    .argument('<target>', 'owned/X, X@3, an adapter folder, or a base model')
+    .argument('<target>', 'owned/X, X@3, a training, an adapter, or a base model')
     .option('--system <text>', 'system message')
     .option('--tools <file>', "tools as OpenAI's requests list them, in JSON")
   return addTextOptions(command, 512).action(async (target: string, given: unknown) => {

@@ -20,7 +20,7 @@ const otherNames: Readonly<Record<string, (typeof exportFormats)[number]>> = { a
 export function exportCommand(): Command {
   return new Command('export')
     .description('write a model for another tool')
-    .argument('<target>', 'X@3, an adapter folder (PEFT or mlx-lm) or a base model')
+    .argument('<target>', 'X@3, a training, an adapter (folder of PEFT or mlx-lm, GGUF LoRA) or a base model')
     .addOption(
       new Option('--format <format>', 'adapter: peft, mlx-lm, gguf-lora (llama.cpp); merged: hf, gguf')
         .choices([...exportFormats, ...Object.keys(otherNames)])

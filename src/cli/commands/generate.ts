@@ -8,7 +8,7 @@ import { addTextOptions, textOptions, withoutStop } from '../text-options.ts'
 export function generateCommand(): Command {
   const command = new Command('generate')
     .description('go on from a text, without a chat template')
-    .argument('<target>', 'owned/X, X@3, an adapter folder, or a base model')
+    .argument('<target>', 'owned/X, X@3, a training, an adapter, or a base model')
     .argument('<prompt>')
   return addTextOptions(command, 256).action(async (target: string, prompt: string, given: unknown) => {
     const options = z.object(textOptions).parse(given)

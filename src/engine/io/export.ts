@@ -1,5 +1,6 @@
 /** Adapters and models in the formats of others. Loads no native code. */
 import { ShadowError } from '../../lib/error.ts'
+import type { Architecture } from '../models/architecture.ts'
 import { openExportBase } from './export-base.ts'
 import { exportGguf, exportGgufLora } from './export-gguf.ts'
 import { exportHuggingFace } from './export-hf.ts'
@@ -24,7 +25,7 @@ export const exportTypes = { hf: ['f32', 'bf16', 'f16'], gguf: ['f16', 'q8_0', '
 export interface ExportRequest {
   /** A GGUF file or a Hugging Face folder; null is enough for the formats that hold the adapter alone. */
   basePath: string | null
-  /** A folder in PEFT's or mlx-lm's format; null exports the base alone. */
+  /** A folder in PEFT's or mlx-lm's format, or a GGUF LoRA, which needs the base; null exports the base alone. */
   adapterFolder: string | null
   format: ExportFormat
   /** One of `exportTypes[format]`. */
@@ -54,7 +55,10 @@ async function exportInto(outFolder: string, request: ExportRequest): Promise<vo
     throw new ShadowError('invalid_request', `The format ${format} has no choice of --type.`, {
       hint: 'Leave it out, or choose --format hf or gguf.',
     })
-  const adapter = adapterFolder === null ? null : readAdapterFolder(adapterFolder)
+  const adapter =
+    adapterFolder === null
+      ? null
+      : readAdapterFolder(adapterFolder, basePath === null ? undefined : () => architectureAt(basePath))
   if (adapter === null && format !== 'hf' && format !== 'gguf')
     throw new ShadowError('invalid_request', `There is no adapter to write as ${format}.`, {
       hint: 'Name an adapter, or choose --format hf or gguf.',
@@ -80,6 +84,11 @@ async function exportInto(outFolder: string, request: ExportRequest): Promise<vo
     const types = { f16: 'F16', q8_0: 'Q8_0', f32: 'F32' } as const
     await exportGguf(outFolder, base, modules, types[chosen(request.type, exportTypes.gguf)])
   }
+}
+
+function architectureAt(path: string): Architecture {
+  using base = openExportBase(path)
+  return base.architecture
 }
 
 function chosen<T extends string>(wanted: string | undefined, possible: readonly [T, ...T[]]): T {

@@ -64,6 +64,20 @@ export function ggufArchitecture(modelType: string): string {
   return found?.[0] ?? 'llama'
 }
 
+/** The family of an architecture. @throws ShadowError `invalid_file` for one that is not read */
+export function modelTypeOf(file: FileWindow, architecture: string): string {
+  return familyOf(file, architecture).modelType
+}
+
+function familyOf(file: FileWindow, architecture: string): GgufFamily {
+  const family = Object.hasOwn(families, architecture) ? families[architecture] : undefined
+  if (family !== undefined) return family
+  throw file.invalid(
+    'general.architecture',
+    `the model family ${architecture} is not supported (${Object.keys(families).join(', ')} are)`,
+  )
+}
+
 /** Settings that would change the result, with their harmless value. */
 const refused: Readonly<Record<string, number>> = {
   expert_count: 0,
@@ -89,15 +103,10 @@ export function readGgufConfig(
       file.path,
       'metadata general.type',
       'this is a LoRA adapter for llama.cpp, not a model',
-      'Name the base model; beside it adapters are read in the formats of PEFT and mlx-lm.',
+      'Name the base model that it is for, and this beside it.',
     )
   const architecture = fields.required('general.architecture', 'string')
-  const family = Object.hasOwn(families, architecture) ? families[architecture] : undefined
-  if (family === undefined)
-    throw file.invalid(
-      'general.architecture',
-      `the model family ${architecture} is not supported (${Object.keys(families).join(', ')} are)`,
-    )
+  const family = familyOf(file, architecture)
   for (const [key, harmless] of Object.entries(refused)) {
     const value = fields.optional(`${architecture}.${key}`, 'number') ?? harmless
     if (value !== harmless) throw file.invalid(`metadata ${architecture}.${key}`, `${value} is not supported`)
