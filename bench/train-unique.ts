@@ -10,10 +10,10 @@ import {
   LlamaForCausalLM,
   LoraAdapter,
   lossAndGradients,
+  passesOf,
   Runtime,
   type TrainRow,
 } from '../src/engine/index.ts'
-import { passesOf } from '../trainers/batches.ts'
 import { median, type Row } from './row.ts'
 import { smolLm2 } from './smollm2-shape.ts'
 

@@ -1,8 +1,6 @@
 /**
- * Which rows a step sees, and in how many passes. Both are functions of the step number and the seed
- * alone, so that resuming needs nothing but the step.
+ * Which rows a step sees: a function of the step number and the seed alone, so that resuming needs nothing but the step.
  */
-import { type LayoutName, partitionIntoTrees, type TrainRow } from '../src/engine/index.ts'
 import { seededRandom, shuffled } from '../src/lib/random.ts'
 
 /**
@@ -85,29 +83,4 @@ class WaitingGroups {
     from.head++
     return this.#groups[first]
   }
-}
-
-/**
- * Splits a step's rows so that no pass computes more than `maxTokens` tokens: in a tree, what rows share counts once.
- * A longer row gets a pass of its own. Packed rows keep their order.
- */
-export function passesOf(rows: readonly TrainRow[], maxTokens: number, layout: LayoutName): TrainRow[][] {
-  if (layout === 'tree') {
-    const passes = partitionIntoTrees(
-      rows.map((row) => row.ids),
-      maxTokens,
-    )
-    return passes.map((pass) => pass.flatMap((index) => rows[index] ?? []))
-  }
-  const passes: TrainRow[][] = []
-  let tokens = Number.POSITIVE_INFINITY
-  for (const row of rows) {
-    if (tokens + row.ids.length > maxTokens) {
-      passes.push([])
-      tokens = 0
-    }
-    passes.at(-1)?.push(row)
-    tokens += row.ids.length
-  }
-  return passes
 }

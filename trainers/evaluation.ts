@@ -2,10 +2,10 @@ import {
   type CausalLM,
   type LayoutName,
   type Adapter,
+  passesOf,
   targetLogProbabilities,
   type TrainRow,
 } from '../src/engine/index.ts'
-import { passesOf } from './batches.ts'
 
 /** Mean NLL over the rows' weighted tokens, nats; without dropout, without gradients. */
 export function evaluateRows(

@@ -7,19 +7,20 @@ import {
   AdamW8bit,
   type Adapter,
   type CausalLM,
+  chooseLayout,
   type LayoutName,
   type Optimizer,
+  passesOf,
   takeOptimizerStep,
   type TrainRow,
   type WeightSource,
 } from '../src/engine/index.ts'
 import { createAdapter } from './adapters.ts'
-import { BatchOrder, passesOf } from './batches.ts'
+import { BatchOrder } from './batches.ts'
 import { BestModel } from './best-model.ts'
 import type { Checkpoint, CheckpointFolder } from './checkpoint.ts'
 import { evaluateRows } from './evaluation.ts'
 import { type MetricLog, readMetricRecords } from './metric-log.ts'
-import { chooseLayout } from './layout.ts'
 import { MetricWindow } from './metric-window.ts'
 import type { Example } from './methods/method.ts'
 import { methods } from './registry.ts'
@@ -74,7 +75,11 @@ export class TrainingLoop implements Disposable {
       weightDecay: config.weight_decay,
     })
     const first = this.#batchOf(0).flat()
-    this.#layout = chooseLayout(model, this.adapter, first, config, parts.onNote)
+    this.#layout = chooseLayout(model, this.adapter, first, {
+      maxTokensPerPass: config.max_tokens_per_pass,
+      gradientCheckpointing: config.gradient_checkpointing,
+      onNote: (text) => parts.onNote(text),
+    })
   }
 
   get parameterNames(): readonly string[] {

@@ -2,6 +2,7 @@
 import { ShadowError } from '../lib/error.ts'
 import { seededRandom, shuffled } from '../lib/random.ts'
 import type { LoraAdapter } from './adapters/lora.ts'
+import { chooseLayout } from './choose-layout.ts'
 import { chatTemplateOf, type ModelText } from './model-files.ts'
 import type { CausalLM } from './models/causal-lm.ts'
 import { AdamW } from './optim/adamw.ts'
@@ -9,7 +10,7 @@ import { fitOptions, parseOptions, trainExample } from './options.ts'
 import { takeOptimizerStep } from './optimizer-step.ts'
 import type { TemplateMessage, TemplateTool } from './tokenizer/chat-message.ts'
 import type { TrainRow } from './train-step.ts'
-import { partitionIntoTrees } from './tree/partition.ts'
+import { passesOf } from './tree/passes.ts'
 
 /** A conversation, whose assistant turns are learned, or raw text, all of whose tokens are. */
 export type TrainExample =
@@ -36,6 +37,8 @@ export interface TrainOptions {
   seed?: number
   /** Called after each step. */
   onStep?: (step: TrainStep) => void
+  /** Told why rows share no tokens, where they do not. Default: said on stderr, unless `load` was told not to. */
+  onNote?: (text: string) => void
   /** Aborting ends the training after the step under way; what was learned stays. */
   signal?: AbortSignal
 }
@@ -69,7 +72,12 @@ export async function fit(
   examples: readonly TrainExample[],
   options: TrainOptions = {},
 ): Promise<TrainStep[]> {
-  const { onStep: _onStep, signal: _signal, ...settings } = parseOptions(fitOptions, options, 'train')
+  const {
+    onStep: _onStep,
+    onNote: _onNote,
+    signal: _signal,
+    ...settings
+  } = parseOptions(fitOptions, options, 'train')
   const { learning_rate, seed, max_grad_norm, max_tokens_per_pass } = settings
   const { gradient_checkpointing: gradientCheckpointing } = settings
   const rows = toRows(model, text, examples)
@@ -78,13 +86,15 @@ export async function fit(
   const trained = typeof adapter === 'function' ? adapter() : adapter
   const optimizer = new AdamW(model.runtime, trained.parameters)
   const steps: TrainStep[] = []
+  const batchOf = (step: number): TrainRow[] => rowsOf(rows, step, Math.min(batchSize, rows.length), seed)
   try {
+    const layout = chooseLayout(model, trained, batchOf(0), {
+      maxTokensPerPass: max_tokens_per_pass,
+      gradientCheckpointing,
+      onNote: (text) => options.onNote?.(text),
+    })
     for (let step = 0; step < totalSteps && options.signal?.aborted !== true; step++) {
-      const batch = rowsOf(rows, step, Math.min(batchSize, rows.length), seed)
-      const passes = partitionIntoTrees(
-        batch.map(({ ids }) => ids),
-        max_tokens_per_pass,
-      ).map((pass) => pass.flatMap((index) => batch[index] ?? []))
+      const passes = passesOf(batchOf(step), max_tokens_per_pass, layout)
       const learningRate = learning_rate * (1 - step / totalSteps)
       const { loss, gradNorm } = takeOptimizerStep({
         model,
@@ -95,6 +105,7 @@ export async function fit(
         maxGradNorm: max_grad_norm,
         lossOptions: (pass) => ({
           gradientCheckpointing,
+          layout,
           ...(trained.dropout > 0 ? { dropoutSeed: seed + step * 1009 + pass } : {}),
         }),
       })

@@ -20,6 +20,7 @@ export {
   load,
   type LoadOptions,
 } from './language-model.ts'
+export { chooseLayout, type LayoutOptions } from './choose-layout.ts'
 export { gradientProblem } from './divergence.ts'
 export { layoutDeviation } from './layout-deviation.ts'
 export {
@@ -53,6 +54,7 @@ export { Runtime, type RuntimeOptions } from './tensor/runtime.ts'
 export { Tensor } from './tensor/tensor.ts'
 export { type LossOptions, lossAndGradients, targetLogProbabilities, type TrainRow } from './train-step.ts'
 export { partitionIntoTrees } from './tree/partition.ts'
+export { passesOf } from './tree/passes.ts'
 export { commonPrefix, prefixOrder } from './tree/prefix-order.ts'
 export { buildTree, type LayoutName, type RowLayout } from './tree/token-tree.ts'
 export { ChatTemplate } from './tokenizer/chat-template.ts'

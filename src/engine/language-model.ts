@@ -95,7 +95,7 @@ export async function load(
     const loaded = adapter === undefined ? null : loadAdapter(model, adapter, { name, path }, say)
     const seconds = ((performance.now() - started) / 1000).toFixed(1)
     say(`ready · backend=${backendOf(runtime)} · ${seconds} s`)
-    return new LanguageModel({ name, path, model, text, adapter: loaded, maxContext })
+    return new LanguageModel({ name, path, model, text, adapter: loaded, maxContext, say })
   } catch (thrown) {
     model.dispose()
     throw thrown
@@ -130,6 +130,7 @@ interface Parts {
   readonly text: ModelText
   readonly adapter: LoraAdapter | null
   readonly maxContext: number | undefined
+  readonly say: (text: string) => void
 }
 
 /**
@@ -146,17 +147,19 @@ export class LanguageModel implements Disposable {
   /** Tokenizer and chat template. */
   readonly text: ModelText
   readonly #maxContext: number
+  readonly #say: (text: string) => void
   #adapter: LoraAdapter | null
   #generator: GenerationScheduler | null = null
   #state: 'free' | 'training' | 'disposed' = 'free'
 
   /** @internal Made by `load`. */
-  constructor({ name, path, model, text, adapter, maxContext }: Parts) {
+  constructor({ name, path, model, text, adapter, maxContext, say }: Parts) {
     this.name = name
     this.path = path
     this.model = model
     this.text = text
     this.#adapter = adapter
+    this.#say = say
     this.#maxContext = Math.min(maxContext ?? mostContext, model.contextLength)
   }
 
@@ -230,7 +233,7 @@ export class LanguageModel implements Disposable {
     this.#stopGenerator()
     this.#state = 'training'
     try {
-      return await fit(this.model, this.text, adapterToTrain, examples, options)
+      return await fit(this.model, this.text, adapterToTrain, examples, { onNote: this.#say, ...options })
     } catch (thrown) {
       this.#mustNotBeDisposed()
       throw thrown

@@ -69,6 +69,7 @@ export const fitOptions = z.strictObject({
   max_grad_norm: z.number().positive().nullable().default(trainDefaults.max_grad_norm),
   seed: z.int().nonnegative().default(trainDefaults.seed),
   onStep: callback.optional(),
+  onNote: callback.optional(),
   signal: signal.optional(),
 })
 

@@ -101,6 +101,33 @@ describe('a loaded model', () => {
     expect((await load(tiny, { ...quiet, adapter: own })).adapter?.config.r).toBe(4)
   })
 
+  test('rows that share tokens share a pass; under dropout they do not, which is said, and passes keep their size', async () => {
+    const shared = 'what all of these rows begin with, '.repeat(12)
+    const rows = Array.from({ length: 8 }, (_, row) => `${shared}${row}`)
+    const outcome = async (lora_dropout: number, max_tokens_per_pass: number) => {
+      using model = await load(tiny, quiet)
+      const notes: string[] = []
+      const { native } = model.model.runtime
+      const before = native.memory().activeBytes
+      native.resetPeakMemory()
+      await model.train(rows, {
+        max_steps: 1,
+        max_tokens_per_pass,
+        adapter: { lora_dropout },
+        onNote: (text) => notes.push(text),
+      })
+      return { notes, bytes: native.memory().peakBytes - before }
+    }
+    const [tree, dropping, atOnce] = [
+      await outcome(0, 512),
+      await outcome(0.1, 512),
+      await outcome(0.1, 8192),
+    ]
+    expect(tree.notes).toEqual([])
+    expect(dropping.notes).toEqual([expect.stringMatching(/^lora_dropout is 0\.1, which draws for each row/)])
+    expect(dropping.bytes).toBeLessThan(atOnce.bytes / 3)
+  })
+
   test('an adapter goes on being trained', async () => {
     using model = await load(tiny, quiet)
     const first = await train(model)

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { BatchOrder, passesOf } from '../../trainers/batches.ts'
+import { passesOf } from '../../src/engine/index.ts'
+import { BatchOrder } from '../../trainers/batches.ts'
 import { siblingGroups } from '../../trainers/siblings.ts'
 
 function row(length: number): { ids: Int32Array; targetWeights: Float32Array } {

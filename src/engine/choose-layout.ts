@@ -1,17 +1,22 @@
-/** How the steps of a run are laid out. Decided once, at its start, so that a resumed run decides the same. */
-import type { TrainConfig } from '../src/contract/train-config.ts'
-import {
-  type Adapter,
-  type CausalLM,
-  commonPrefix,
-  type LayoutName,
-  layoutDeviation,
-  prefixOrder,
-  type TrainRow,
-} from '../src/engine/index.ts'
+/** How the steps of a training are laid out. Decided once, at its start, so that a resumed one decides the same. */
+import type { Adapter } from './adapters/adapter.ts'
+import { layoutDeviation } from './layout-deviation.ts'
+import type { CausalLM } from './models/causal-lm.ts'
+import type { TrainRow } from './train-step.ts'
+import { commonPrefix, prefixOrder } from './tree/prefix-order.ts'
+import type { LayoutName } from './tree/token-tree.ts'
 
 /** Relative; rounding stays a hundred times below it. */
 const largestDeviation = 1e-4
+
+export interface LayoutOptions {
+  /** Tokens that a pass may have. */
+  readonly maxTokensPerPass: number
+  /** As the training will compute. */
+  readonly gradientCheckpointing: boolean
+  /** Told why rows share nothing. */
+  onNote(text: string): void
+}
 
 /**
  * `tree`, unless the adapter drops elements for each row, or this model gives other results in a tree than in a padded
@@ -23,8 +28,7 @@ export function chooseLayout(
   model: CausalLM,
   adapter: Adapter,
   rows: readonly TrainRow[],
-  config: Pick<TrainConfig, 'max_tokens_per_pass' | 'gradient_checkpointing'>,
-  onNote: (text: string) => void,
+  { maxTokensPerPass, gradientCheckpointing, onNote }: LayoutOptions,
 ): LayoutName {
   const { dropout } = adapter
   if (dropout > 0) {
@@ -34,11 +38,9 @@ export function chooseLayout(
     return 'packed'
   }
   const sharing = rows.filter(({ ids }) => ids.length <= model.sharedLength)
-  const compared = rowsToCompare(sharing, config.max_tokens_per_pass)
+  const compared = rowsToCompare(sharing, maxTokensPerPass)
   if (compared.length < 2) return 'tree'
-  const deviation = layoutDeviation(model, adapter, compared, {
-    gradientCheckpointing: config.gradient_checkpointing,
-  })
+  const deviation = layoutDeviation(model, adapter, compared, { gradientCheckpointing })
   if (deviation <= largestDeviation) return 'tree'
   onNote(
     `the tree of the first step differs from the padded batch by ${deviation.toExponential(1)} (more than ${largestDeviation}): rows are packed, and prefixes that they share are computed for each`,

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import {
   type CausalLM,
+  chooseLayout,
   LlamaForCausalLM,
   LoraAdapter,
   layoutDeviation,
@@ -8,8 +9,6 @@ import {
   Runtime,
   type TrainRow,
 } from '../../src/engine/index.ts'
-import { trainConfig } from '../../src/contract/train-config.ts'
-import { chooseLayout } from '../../trainers/layout.ts'
 
 const runtime = new Runtime()
 const model = LlamaForCausalLM.random(
@@ -40,9 +39,11 @@ function choice(
   first: readonly TrainRow[] = rows,
 ): { layout: string; notes: string[] } {
   const notes: string[] = []
-  const layout = chooseLayout(of, adapter, first, trainConfig.parse({ max_tokens_per_pass: 40 }), (note) =>
-    notes.push(note),
-  )
+  const layout = chooseLayout(of, adapter, first, {
+    maxTokensPerPass: 40,
+    gradientCheckpointing: false,
+    onNote: (note) => notes.push(note),
+  })
   return { layout, notes }
 }
 
