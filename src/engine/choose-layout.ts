@@ -9,6 +9,7 @@ import type { LayoutName } from './tree/token-tree.ts'
 /** Relative; rounding stays a hundred times below it. */
 const largestDeviation = 1e-4
 
+/** What `chooseLayout` goes by. */
 export interface LayoutOptions {
   /** Tokens that a pass may have. */
   readonly maxTokensPerPass: number
