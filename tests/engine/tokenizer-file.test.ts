@@ -119,6 +119,63 @@ describe('tokenizer.json', () => {
       /normalizer.type/,
     ],
     [
+      'a chain that doubles a text over and over',
+      {
+        model: bpe,
+        normalizer: {
+          type: 'Sequence',
+          normalizers: Array.from({ length: 40 }, () => ({
+            type: 'Replace',
+            pattern: { String: 'a' },
+            content: 'aa',
+          })),
+        },
+      },
+      /normalizer may make texts more than 100 times longer/,
+    ],
+    [
+      'a replacement that is a book',
+      { model: bpe, normalizer: { type: 'Replace', pattern: { String: 'a' }, content: 'x'.repeat(5000) } },
+      /normalizer.content/,
+    ],
+    [
+      'bytes of bytes of bytes',
+      {
+        model: bpe,
+        normalizer: {
+          type: 'Sequence',
+          normalizers: Array.from({ length: 30 }, () => ({ type: 'ByteLevel' })),
+        },
+      },
+      /normalizer may make texts/,
+    ],
+    [
+      'marks before marks before marks',
+      {
+        model: bpe,
+        pre_tokenizer: {
+          type: 'Sequence',
+          pretokenizers: Array.from({ length: 30 }, () => ({ type: 'Metaspace' })),
+        },
+      },
+      /pre_tokenizer.pretokenizers may make texts/,
+    ],
+    [
+      'a decoder that doubles a token over and over',
+      {
+        model: bpe,
+        decoder: {
+          type: 'Sequence',
+          decoders: Array.from({ length: 40 }, () => ({
+            type: 'Replace',
+            pattern: { String: 'a' },
+            content: 'aa',
+          })),
+        },
+      },
+      /decoder.decoders may make tokens/,
+    ],
+    [
       'a decoder with a pattern',
       {
         model: bpe,

@@ -60,32 +60,46 @@ function bert({ clean_text, handle_chinese_chars, strip_accents, lowercase: lowe
   return inTurn(steps)
 }
 
+/** A step, and how many times longer it may make a text. */
+interface GrowingStep {
+  readonly step: TextStep
+  readonly growth: number
+}
+
+/** A chain of steps may do no more: thirty that double a text would fill any memory. */
+export const mostGrowth = 100
+
+const growing = (growth: number, step: TextStep): GrowingStep => ({ step, growth })
+
 const steps = [
-  z.object({ type: z.literal('NFC') }).transform(() => form('NFC')),
-  z.object({ type: z.literal('NFD') }).transform(() => form('NFD')),
-  z.object({ type: z.literal('NFKC') }).transform(() => form('NFKC')),
-  z.object({ type: z.literal('NFKD') }).transform(() => form('NFKD')),
-  z.object({ type: z.literal('Lowercase') }).transform(() => lowercase),
-  z.object({ type: z.literal('StripAccents') }).transform(() => removed(/\p{M}/gu)),
-  z.object({ type: z.literal('Nmt') }).transform(() => nmt),
-  z.object({ type: z.literal('ByteLevel') }).transform((): TextStep => toByteLevel),
-  z.object({ type: z.literal('Prepend'), prepend: z.string() }).transform(
-    ({ prepend }): TextStep =>
-      (text) =>
-        text.text === '' ? text : prependAligned(text, prepend),
-  ),
-  z.object({ type: z.literal('Replace'), pattern, content: z.string() }).transform(
-    ({ pattern, content }): TextStep =>
-      (text) =>
-        replaceAligned(text, pattern, () => content),
-  ),
+  z.object({ type: z.literal('NFC') }).transform(() => growing(3, form('NFC'))),
+  z.object({ type: z.literal('NFD') }).transform(() => growing(4, form('NFD'))),
+  z.object({ type: z.literal('NFKC') }).transform(() => growing(18, form('NFKC'))),
+  z.object({ type: z.literal('NFKD') }).transform(() => growing(18, form('NFKD'))),
+  z.object({ type: z.literal('Lowercase') }).transform(() => growing(2, lowercase)),
+  z.object({ type: z.literal('StripAccents') }).transform(() => growing(1, removed(/\p{M}/gu))),
+  z.object({ type: z.literal('Nmt') }).transform(() => growing(1, nmt)),
+  z.object({ type: z.literal('ByteLevel') }).transform(() => growing(3, toByteLevel)),
+  z
+    .object({ type: z.literal('Prepend'), prepend: z.string().max(mostGrowth) })
+    .transform(({ prepend }) =>
+      growing(1, (text) => (text.text === '' ? text : prependAligned(text, prepend))),
+    ),
+  z
+    .object({ type: z.literal('Replace'), pattern, content: z.string().max(mostGrowth) })
+    .transform(({ pattern, content }) =>
+      growing(replacementGrowth(pattern, content), (text) => replaceAligned(text, pattern, () => content)),
+    ),
   z
     .object({ type: z.literal('Strip'), strip_left: z.boolean(), strip_right: z.boolean() })
     .transform(({ strip_left, strip_right }) =>
-      inTurn([
-        ...(strip_left ? [removed(/^\p{White_Space}+/gu)] : []),
-        ...(strip_right ? [removed(/\p{White_Space}+$/gu)] : []),
-      ]),
+      growing(
+        1,
+        inTurn([
+          ...(strip_left ? [removed(/^\p{White_Space}+/gu)] : []),
+          ...(strip_right ? [removed(/\p{White_Space}+$/gu)] : []),
+        ]),
+      ),
     ),
   z
     .object({
@@ -95,7 +109,7 @@ const steps = [
       strip_accents: z.boolean().nullish(),
       lowercase: z.boolean(),
     })
-    .transform(bert),
+    .transform((settings) => growing(8, bert(settings))),
 ] as const
 
 /** A normaliser, or a flat sequence of them (sequences in sequences are not written by any tool). */
@@ -107,6 +121,19 @@ export const normalizer = z
         type: z.literal('Sequence'),
         normalizers: z.array(z.discriminatedUnion('type', steps)).max(64),
       })
-      .transform(({ normalizers }) => inTurn(normalizers)),
+      .transform(({ normalizers }) =>
+        growing(
+          normalizers.reduce((product, { growth }) => product * growth, 1),
+          inTurn(normalizers.map(({ step }) => step)),
+        ),
+      ),
   ])
+  .refine(({ growth }) => growth <= mostGrowth, `may make texts more than ${mostGrowth} times longer`)
+  .transform(({ step }) => step)
   .nullable()
+
+/** A pattern that matches nothing, too, puts its replacement between all characters. */
+function replacementGrowth(pattern: RegExp, content: string): number {
+  const matchesNothing = ''.replace(pattern, 'x') !== ''
+  return Math.max(1, content.length + (matchesNothing ? 1 : 0))
+}

@@ -6,6 +6,7 @@
 import { z } from 'zod'
 import { type AlignedText, prependAligned, replaceAligned } from './aligned-text.ts'
 import { toByteLevel } from './byte-level.ts'
+import { mostGrowth } from './normalizers.ts'
 import { literally, pattern } from './pattern.ts'
 import { splitAligned, splitBehaviors } from './split.ts'
 
@@ -117,6 +118,12 @@ const steps = [
     ),
 ] as const
 
+/** How many times longer a step may make a text: bytes that are characters again, marks before every piece. */
+const growth: ReadonlyMap<string, number> = new Map([
+  ['ByteLevel', 4],
+  ['Metaspace', 2],
+])
+
 /** A pre-tokenizer, or a flat sequence of them (sequences in sequences are not written by any tool). */
 export const preTokenizer = z
   .discriminatedUnion('type', [
@@ -124,7 +131,15 @@ export const preTokenizer = z
     z
       .object({
         type: z.literal('Sequence'),
-        pretokenizers: z.array(z.discriminatedUnion('type', steps)).max(64),
+        pretokenizers: z
+          .array(z.looseObject({ type: z.string() }))
+          .max(64)
+          .refine(
+            (chain) =>
+              chain.reduce((product, { type }) => product * (growth.get(type) ?? 1), 1) <= mostGrowth,
+            `may make texts more than ${mostGrowth} times longer`,
+          )
+          .pipe(z.array(z.discriminatedUnion('type', steps))),
       })
       .transform(({ pretokenizers }) => inTurn(pretokenizers)),
   ])

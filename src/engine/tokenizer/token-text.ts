@@ -1,5 +1,6 @@
 /** From a token back to text: the decoders of tokenizer.json, one token at a time so that replies can stream. */
 import { z } from 'zod'
+import { mostGrowth } from './normalizers.ts'
 import { bytesOfToken } from './byte-level.ts'
 
 /**
@@ -49,7 +50,7 @@ const wordPieceText = ({ prefix, cleanup }: { prefix: string; cleanup: boolean }
 const replace = z.object({
   type: z.literal('Replace'),
   pattern: z.strictObject({ String: z.string().min(1) }),
-  content: z.string(),
+  content: z.string().max(mostGrowth),
 })
 const strip = z.object({
   type: z.literal('Strip'),
@@ -111,7 +112,15 @@ export const decoder = z
         type: z.literal('Sequence'),
         decoders: z
           .array(z.discriminatedUnion('type', [replace, strip, byteLevel, byteFallback, fuse]))
-          .max(64),
+          .max(64)
+          .refine(
+            (decoders) =>
+              decoders.reduce(
+                (growth, part) => growth * (part.type === 'Replace' ? Math.max(1, part.content.length) : 1),
+                1,
+              ) <= mostGrowth,
+            `may make tokens more than ${mostGrowth} times longer`,
+          ),
       })
       .transform(({ decoders }) => chainText(decoders)),
   ])
