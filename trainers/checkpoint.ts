@@ -2,7 +2,16 @@
  * Checkpoints: `step-<n>` folders with adapter, optimizer state and the fingerprint of what they belong to.
  * A folder appears whole, by a rename; one that could not be written leaves the others as they were.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import {
@@ -164,7 +173,7 @@ export class CheckpointFolder {
 
 /** Steps of the whole checkpoints in a folder, ascending. */
 export function stepsIn(folder: string): number[] {
-  if (!existsSync(folder)) return []
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) return []
   return readdirSync(folder)
     .flatMap((name) => /^step-(\d+)$/.exec(name)?.[1] ?? [])
     .map(Number)

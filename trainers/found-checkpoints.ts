@@ -42,7 +42,7 @@ export function stepOfName(stem: string): number | null | undefined {
 
 /** Those of a folder and of an `adapters` folder in it, oldest first, finished ones last. */
 export function findCheckpoints(folder: string): FoundCheckpoint[] {
-  if (!existsSync(folder)) return []
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) return []
   return readdirSync(folder, { withFileTypes: true })
     .flatMap((entry) => {
       const path = join(folder, entry.name)

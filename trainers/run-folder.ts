@@ -42,7 +42,14 @@ export async function trainInFolder(
   { base, folder, ...input }: RunInput,
   hooks: TrainHooks = {},
 ): Promise<{ run: TrainingRun; outcome: TrainOutcome }> {
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+  } catch (cause) {
+    throw new ShadowError('store_failed', `${folder} cannot be made a folder: ${messageOf(cause)}.`, {
+      hint: 'Name another one.',
+      cause,
+    })
+  }
   using lock = takeLock(join(folder, 'run.lock'))
   if (lock === null)
     throw new ShadowError('busy', `${folder} is being trained in already.`, {

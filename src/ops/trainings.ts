@@ -1,5 +1,6 @@
 /** Trainings outside of a run: of rows that somebody has, in this process. */
 import { existsSync, statSync } from 'node:fs'
+import { z } from 'zod'
 import { loadOptions } from '../../trainers/adapters.ts'
 import { stepsIn } from '../../trainers/checkpoint.ts'
 import {
@@ -11,7 +12,7 @@ import {
 import { newRunFolder, RunRegistry, trainInFolder } from '../../trainers/run-folder.ts'
 import type { TrainHooks } from '../../trainers/train.ts'
 import { TrainingRun } from '../../trainers/training-run.ts'
-import type { TrainingRow } from '../contract/dataset.ts'
+import { type TrainingRow, trainingRow } from '../contract/dataset.ts'
 import { trainConfig } from '../contract/train-config.ts'
 import { loadModel, Runtime } from '../engine/index.ts'
 import { ShadowError } from '../lib/error.ts'
@@ -35,7 +36,8 @@ export interface TrainingRequest {
 
 /**
  * Trains in this process and leaves the adapter in the run's folder.
- * @throws ShadowError not_found | invalid_config | invalid_file | training_diverged | out_of_memory | store_failed
+ * @throws ShadowError invalid_request naming the row | not_found | invalid_config | invalid_file | training_diverged |
+ *   out_of_memory | store_failed | busy for a folder that is trained in
  */
 export async function trainRows(
   { home }: Pick<Workspace, 'home'>,
@@ -50,6 +52,8 @@ export async function trainRows(
       cause: parsed.error,
     })
   }
+  checkRows(rows, 'Row')
+  checkRows(evalRows ?? [], 'Evaluation row')
   const path = findBaseModel(base)
   const { model, ...text } = loadModel(new Runtime(), path, loadOptions(parsed.data))
   const { run, outcome } = await trainInFolder(
@@ -69,6 +73,24 @@ export async function trainRows(
   outcome.adapter.dispose()
   model.dispose()
   return run
+}
+
+const rowList = z.array(trainingRow)
+
+function checkRows(rows: readonly TrainingRow[], what: string): void {
+  const issue = rowList.safeParse(rows).error?.issues[0]
+  if (issue === undefined) {
+    const uneven = rows.findIndex((row) => 'messages' in row && row.loss.length !== row.messages.length)
+    if (uneven >= 0)
+      throw new ShadowError('invalid_request', `${what} ${uneven + 1} has not one loss weight a message.`)
+    return
+  }
+  const [index, ...path] = issue.path
+  const where = typeof index === 'number' ? `${what} ${index + 1}` : `${what}s`
+  const field = path.length === 0 ? '' : `: ${path.join('.')}`
+  throw new ShadowError('invalid_request', `${where}${field}: ${issue.message}.`, {
+    hint: 'A row is { text }, or { messages, loss } with a weight for each message.',
+  })
 }
 
 /** Newest first. */

@@ -37,7 +37,8 @@ export function triesModel(runtime: Runtime): { model: CausalLM; adapter: LoraAd
   const shapes = [...architectureTensors(architectureOf(config))]
   const weights = shapes.map(([name, shape], seed) => {
     const size = shape.reduce((product, axis) => product * axis, 1)
-    const scale = Math.sqrt(3 / (name.includes('embed') ? 1 : (shape.at(-1) ?? 1)))
+    const scale =
+      Math.sqrt(3 / (name.includes('embed') ? 1 : (shape.at(-1) ?? 1))) * (name.includes('lm_head') ? 0.2 : 1)
     const data = shape.length === 1 ? new Float32Array(size).fill(1) : pseudoRandom(size, seed, scale)
     return [name, { shape, data }] as const
   })
@@ -57,15 +58,14 @@ export function triesModel(runtime: Runtime): { model: CausalLM; adapter: LoraAd
 }
 
 /**
- * Of gradients that vanish only rounding is left (queries that see one key have none), so each is related to this share
- * of all at least.
+ * The largest relative distance of a gradient from the reference's.
+ * @param leastShare each is related to this share of all at least. Rounding is of the size of the whole: of a gradient that
+ *   vanishes (queries that see one key have none) nothing else is left, which a search for the worst case finds
  */
-const leastShare = 1e-4
-
-/** The largest relative distance of a gradient from the reference's. */
 export function gradientDistance(
   gradients: readonly Float32Array[],
   reference: readonly Float32Array[],
+  leastShare = 1e-4,
 ): number {
   const norms = reference.map((gradient) => Math.hypot(...gradient))
   const floor = leastShare * Math.hypot(...norms)

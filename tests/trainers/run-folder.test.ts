@@ -147,6 +147,28 @@ describe('a training in a folder of its own', () => {
     expect(seen).toEqual([1, 2, 3, 4])
     expect(listTrainings({ home }).map(({ id }) => id)).toEqual([run.id])
     await expect(trainRows({ home }, { ...request, config: { lora_rank: 8 } })).rejects.toThrow('lora_rank')
+    await expect(trainRows({ home }, { ...request, folder: tiny.modelPath })).rejects.toMatchObject({
+      code: 'store_failed',
+      message: expect.stringMatching(/cannot be made a folder/),
+    })
+    const nowhere = { ...config, resume_from_checkpoint: tiny.modelPath }
+    await expect(trainRows({ home }, { ...request, config: nowhere })).rejects.toMatchObject({
+      code: 'not_found',
+    })
+    const [row] = conversations(1)
+    const wrong: [unknown, RegExp][] = [
+      ['rows', /^Rows: /],
+      [[row, null], /^Row 2: /],
+      [[{ messages: row?.messages }], /^Row 1: /],
+      [[{ ...row, loss: [1] }], /^Row 1 has not one loss weight a message\.$/],
+    ]
+    for (const [rows, says] of wrong) {
+      const run: Promise<TrainingRun> = Reflect.apply(trainRows, null, [{ home }, { ...request, rows }])
+      await expect(run).rejects.toMatchObject({
+        code: 'invalid_request',
+        message: expect.stringMatching(says),
+      })
+    }
 
     const own = renderCheckpoints(inspectCheckpoints(run.folder, null))
     expect(own.replaceAll(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d/g, 'TIME')).toMatchInlineSnapshot(`

@@ -7,7 +7,17 @@ import { commonPrefix, prefixOrder } from './prefix-order.ts'
  * passes: a cut between two rows costs their common prefix once more.
  */
 export function partitionIntoTrees(rows: readonly Int32Array[], maxTokens: number): number[][] {
-  const order = prefixOrder(rows)
+  /** Equal rows are one in every tree; a batch larger than its dataset has many. */
+  const groups: number[][] = []
+  for (const row of prefixOrder(rows)) {
+    const group = groups.at(-1)
+    const like = rows[group?.[0] ?? -1]
+    const ids = rows[row] ?? new Int32Array()
+    if (group !== undefined && like?.length === ids.length && commonPrefix(like, ids) === ids.length)
+      group.push(row)
+    else groups.push([row])
+  }
+  const order = groups.flatMap((group) => group[0] ?? [])
   const idsAt = (at: number): Int32Array => rows[order[at] ?? 0] ?? new Int32Array()
   /** Tokens that a row adds to a tree that holds its neighbour before it. */
   const added = order.map((_, at) =>
@@ -36,7 +46,7 @@ export function partitionIntoTrees(rows: readonly Int32Array[], maxTokens: numbe
   const passes: number[][] = []
   for (let last = order.length; last > 0; ) {
     const from = best[last]?.from ?? 0
-    passes.unshift(order.slice(from, last))
+    passes.unshift(groups.slice(from, last).flat())
     last = from
   }
   return passes
