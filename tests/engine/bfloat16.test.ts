@@ -120,7 +120,7 @@ test.each([
   [8, 64, 192, 70],
 ] as const)('%i-bit codes in groups of %i multiply in bfloat16 too', (bits, groupSize, columns, outputs) => {
   const packing: Packing = { bits, groupSize, scales: 'float32' }
-  const { tensor } = new FrozenMatrix(
+  const { tensor } = FrozenMatrix.ofRows(
     packAffine(quantizeAffine(random([outputs, columns], 5), packing), packing),
     packing,
   )

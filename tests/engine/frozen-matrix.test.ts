@@ -35,7 +35,7 @@ function packedMatrix(rows: number, columns: number, packing: Packing, seed: num
     const group = Math.floor(i / packing.groupSize)
     return (scales[group] ?? 0) * code + (biases[group] ?? 0)
   })
-  return { packed: new FrozenMatrix(packAffine(parts, packing), packing), values }
+  return { packed: FrozenMatrix.ofRows(packAffine(parts, packing), packing), values }
 }
 
 describe.each(packings)('$bits bits in groups of $groupSize, scales $scales', (packing) => {

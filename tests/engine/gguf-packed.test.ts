@@ -34,7 +34,7 @@ describe.each([...ggmlTypes.values()].filter(({ name }) => ['Q4_0', 'Q4_1', 'Q8_
         [6, packed.words.length / 6],
         'uint32',
       )
-      const values = new FrozenMatrix(tensor, packed.packing).dequantized().toFloat32Array()
+      const values = FrozenMatrix.ofRows(tensor, packed.packing).dequantized().toFloat32Array()
       // The sign of a zero may differ: adding zero takes it away.
       const expected = decode?.(source).map((value) => value + 0)
       expect(values.map((value) => value + 0)).toEqual(expected)
@@ -64,7 +64,7 @@ test('the first layer of the default model: rows of query and key in the order o
     const packed = source.packed?.(name)
     if (packed === undefined) throw new Error(`${name} is not packed.`)
     const values = runtime.tidy(() =>
-      new FrozenMatrix(packed.upload(runtime), packed.packing).dequantized().toFloat32Array(),
+      FrozenMatrix.ofRows(packed.upload(runtime), packed.packing).dequantized().toFloat32Array(),
     )
     const expected = source.get(name)?.data ?? new Float32Array()
     expect(values.length).toBe(expected.length)

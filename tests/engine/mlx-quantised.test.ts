@@ -77,7 +77,7 @@ describe('a folder that mlx-lm quantised, two layers in another way and one not 
         [rows, packed.words.length / rows],
         'uint32',
       )
-      const values = new FrozenMatrix(words, packed.packing).dequantized().toFloat32Array()
+      const values = FrozenMatrix.ofRows(words, packed.packing).dequantized().toFloat32Array()
       expect(maxDifference(values, tensor.read()), name).toBeLessThan(1e-7)
       packings.push(packed.packing)
     }
@@ -116,7 +116,7 @@ test.each(reference.quantize.cases)(
     expect(found.scales.toFloat32Array()).toEqual(expected.scaleValues)
     expect(found.biases.toFloat32Array()).toEqual(expected.biasValues)
     const packing = { bits, groupSize, scales }
-    const packed = new FrozenMatrix(packAffine(found, packing), packing).dequantized().toFloat32Array()
+    const packed = FrozenMatrix.ofRows(packAffine(found, packing), packing).dequantized().toFloat32Array()
     expect(packed[0]).toBeCloseTo(
       (expected.scaleValues[0] ?? 0) * ((expected.codes[0] ?? 0) & (2 ** bits - 1)) +
         (expected.biasValues[0] ?? 0),

@@ -52,7 +52,7 @@ function unpacked(source: WeightSource): WeightSource {
       const packed = source.packed?.(name)
       if (packed === undefined) return source.get(name)
       const data = runtime.tidy(() =>
-        new FrozenMatrix(packed.upload(runtime), packed.packing).dequantized().toFloat32Array(),
+        FrozenMatrix.ofRows(packed.upload(runtime), packed.packing).dequantized().toFloat32Array(),
       )
       return { shape: packed.shape, data }
     },

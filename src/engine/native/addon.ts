@@ -191,7 +191,11 @@ export interface NativeAddon {
   fromBytes(data: Uint8Array, shape: Sizes, dtype: DType): ArrayHandle
   /** A packed matrix as a dense float32 one. */
   unpack(packed: ArrayHandle, packing: Packing): ArrayHandle
-  /** MLX's codes, scales and biases as one packed matrix. */
+  /** Rows of a packed matrix, (n) int32, as float32. */
+  takeRows(packed: ArrayHandle, indices: ArrayHandle, packing: Packing): ArrayHandle
+  /** Packed rows of 4 or 8 bits, as files bring them, as a packed matrix. */
+  toPanels(rows: ArrayHandle, packing: Packing): ArrayHandle
+  /** MLX's codes, scales and biases as packed rows. */
   packAffine(
     codes: ArrayHandle,
     scales: ArrayHandle,

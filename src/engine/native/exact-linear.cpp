@@ -1,135 +1,182 @@
-// A general BLAS picks other kernels for other row counts, which changes the last bits of a row with its
-// batch mates. Here every element is one dot product along k in one fixed order.
+// A general BLAS picks other kernels for other row counts, which changes the last bits of a row with its batch mates.
+// Here every element is summed along k in order, sixteen rows of the weight side by side: nothing is added up across
+// lanes. Few rows of x are multiplied with codes in registers; for more, codes are decoded once into a panel.
 #include "exact-linear.h"
 
 #include <algorithm>
 #include <vector>
 
+#include "packed-codes.h"
 #include "parallel.h"
-#include "simd.h"
+#include "row-panels.h"
+#include "squares.h"
 
 namespace shadow {
 namespace {
 
-#if defined(__AVX512F__)
+/** Columns of a panel that stay in the first-level cache; more where a group is longer. */
+constexpr int kDepth = 256;
+/** Panels of one task. */
+constexpr int kTaskPanels = 4;
+/** Rows of a tile: their sums, a row of the panel and an element of x share the registers. */
+constexpr int kTileRows = kVectors >= 32 ? 16 : kVectors - 2;
 
-/** Vectors a and b folded once: each half of the result holds one of them. */
-inline vec fold_halves(vec a, vec b) {
-  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
-         __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-}
-inline vec fold_quarters(vec a, vec b) {
-  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
-         __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-}
-inline vec fold_pairs(vec a, vec b) {
-  return __builtin_shufflevector(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
-         __builtin_shufflevector(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+inline void finish(float* y, vec sum, int lanes, bool accumulate) {
+  if (lanes == kLanes) store(y, accumulate ? load(y) + sum : sum);
+  else store_part(y, accumulate ? load_part(y, lanes) + sum : sum, lanes);
 }
 
-/** The sums of eight vectors, each in the order of `sum`: eight share the registers that one would half fill. */
-inline void sum_eight(const vec* v, float* out) {
-  const vec low = fold_quarters(fold_halves(v[0], v[1]), fold_halves(v[2], v[3]));
-  const vec high = fold_quarters(fold_halves(v[4], v[5]), fold_halves(v[6], v[7]));
-  vec all = fold_pairs(low, high);
-  all += __builtin_shufflevector(all, all, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
-  // Quarters hold vectors 0, 1, 2 and 3, and behind each the one four further.
-  const vec ordered = __builtin_shufflevector(all, all, 0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0);
-  store_part(out, ordered, 8);
-}
-
-#endif
-
-template <int N>
-inline void sum_each(const vec* v, float* out) {
-#if defined(__AVX512F__)
-  if constexpr (N % 8 == 0) {
-    for (int i = 0; i < N; i += 8) sum_eight(v + i, out + i);
-    return;
-  }
-#endif
-  for (int i = 0; i < N; i++) out[i] = sum(v[i]);
-}
-
-/** R rows of x by C rows of w in registers, one register of a vector at a time, so that few loads feed many sums. */
-template <int R, int C>
-void tile(int k, const float* x, const float* w, float* y, long ldy) {
-  native acc[kParts][R][C] = {};
-  int p = 0;
-  for (; p + kLanes <= k; p += kLanes) {
-    // The next columns come from memory while these are multiplied from the cache.
-    for (int c = 0; c < C; c++) __builtin_prefetch(w + (long)(c + C) * k + p);
+/** sums[r, 16] += x[r, depth] · panel, from zero where `first`. */
+template <int R>
+void tile(int depth, const float* x, long ldx, const float* panel, float* sums, bool first) {
+  native acc[R][kParts];
+  for (int r = 0; r < R; r++)
+    for (int part = 0; part < kParts; part++)
+      acc[r][part] = first ? native{} : load_native(sums + r * kLanes + part * kNativeLanes);
+  for (int i = 0; i < depth; i++, panel += kPanelRows) {
+    native row[kParts];
     for (int part = 0; part < kParts; part++) {
-      const int at = p + part * kNativeLanes;
-      native column[C];
-      for (int c = 0; c < C; c++) {
-        column[c] = load_native(w + (long)c * k + at);
-        pin(column[c]);
-      }
-      for (int r = 0; r < R; r++) {
-        const native row = load_native(x + (long)r * k + at);
-        for (int c = 0; c < C; c++) acc[part][r][c] += row * column[c];
-      }
+      row[part] = load_native(panel + part * kNativeLanes);
+      pin(row[part]);
+    }
+    for (int r = 0; r < R; r++) {
+      const native element = x[r * ldx + i] - native{};
+      for (int part = 0; part < kParts; part++) acc[r][part] += element * row[part];
     }
   }
-  vec whole[R * C];
   for (int r = 0; r < R; r++)
-    for (int c = 0; c < C; c++) {
-      native of_sum[kParts];
-      for (int part = 0; part < kParts; part++) of_sum[part] = acc[part][r][c];
-      whole[r * C + c] = join(of_sum);
-    }
-  if (p < k)
-    for (int r = 0; r < R; r++) {
-      const vec row = load_part(x + (long)r * k + p, k - p);
-      for (int c = 0; c < C; c++) whole[r * C + c] += row * load_part(w + (long)c * k + p, k - p);
-    }
-  float sums[R * C];
-  sum_each<R * C>(whole, sums);
-  for (int r = 0; r < R; r++)
-    for (int c = 0; c < C; c++) y[r * ldy + c] = sums[r * C + c];
+    for (int part = 0; part < kParts; part++)
+      store_native(sums + r * kLanes + part * kNativeLanes, acc[r][part]);
 }
 
-/** A tile's sums leave room in the registers for what they are made of. */
-constexpr int kRows = kVectors >= 32 ? 4 : 2, kColumns = kVectors >= 32 ? 6 : kVectors >= 8 ? 3 : 1;
+/** All rows of x by one panel, the largest tiles first. */
+template <int R>
+int tiles(int m, int i, int depth, const float* x, long ldx, const float* panel, float* sums, bool first) {
+  for (; i + R <= m; i += R) tile<R>(depth, x + i * ldx, ldx, panel, sums + i * kLanes, first);
+  if constexpr (R > 1) return tiles<(R > 8 ? 8 : R > 4 ? 4 : R > 2 ? 2 : 1)>(m, i, depth, x, ldx, panel, sums, first);
+  return i;
+}
 
-template <int C>
-void row_panel(int m, int k, const float* x, const float* w, float* y, long ldy) {
+void multiply_panel(const FrozenMatrix& w, int panel, int m, const float* x, float* y, long ldy, bool accumulate) {
+  const int k = w.columns, group = std::max(1, w.packing.group);
+  const int depth = w.packing.bits == 4 || w.packing.bits == 8 ? std::max(group, kDepth / group * group) : kDepth;
+  float* room = scratch((size_t)depth * kPanelRows + (size_t)m * kLanes);
+  float* sums = room + (size_t)depth * kPanelRows;
+  for (int p = 0; p < k; p += depth) {
+    const int some = std::min(depth, k - p);
+    fill_panel(w, panel, p, some, room, kPanelRows);
+    tiles<kTileRows>(m, 0, some, x + p, k, room, sums, p == 0);
+  }
+  const int lanes = std::min(kPanelRows, w.rows - panel * kPanelRows);
+  for (int i = 0; i < m; i++)
+    finish(y + i * ldy + panel * kPanelRows, load(sums + i * kLanes), lanes, accumulate);
+}
+
+/** M rows of x by P full panels of codes, decoded in registers. */
+template <int BITS, int M, int P>
+void multiply_codes(const FrozenMatrix& w, int panel, const float* x, float* y, long ldy, bool accumulate) {
+  const int k = w.columns, group = w.packing.group;
+  const PackedPanel panels[] = {{w, panel}, {w, panel + P - 1}};
+  vec acc[M][P] = {};
+  for (int g = 0; g < k / group; g++) {
+    vec scale[P], bias[P];
+    for (int p = 0; p < P; p++) {
+      scale[p] = read_scales(panels[p].scales + g * panels[p].of_group, w.packing.scales);
+      bias[p] = read_scales(panels[p].biases + g * panels[p].of_group, w.packing.scales);
+    }
+    for (int i = g * group; i < (g + 1) * group; i += 2)
+      for (int p = 0; p < P; p++) {
+        vec first, second;
+        read_codes<BITS>(panels[p].codes, i, first, second);
+        first = first * scale[p] + bias[p];
+        second = second * scale[p] + bias[p];
+        for (int r = 0; r < M; r++) {
+          acc[r][p] += x[(long)r * k + i] * first;
+          acc[r][p] += x[(long)r * k + i + 1] * second;
+        }
+      }
+  }
+  for (int r = 0; r < M; r++)
+    for (int p = 0; p < P; p++) finish(y + r * ldy + (panel + p) * kPanelRows, acc[r][p], kLanes, accumulate);
+}
+
+/** M rows of x by one panel of plain rows, transposed in registers. */
+template <int M, class Element>
+void multiply_rows(const Element* rows, int k, const float* x, float* y, long ldy, bool accumulate) {
+  native acc[M][kParts] = {};
   int i = 0;
-  for (; i + kRows <= m; i += kRows) tile<kRows, C>(k, x + (long)i * k, w, y + i * ldy, ldy);
-  for (; i < m; i++) tile<1, C>(k, x + (long)i * k, w, y + i * ldy, ldy);
+  for (; i + kNativeLanes <= k; i += kNativeLanes)
+    for (int part = 0; part < kParts; part++) {
+      native columns[kNativeLanes];
+      read_square(rows + (long)part * kNativeLanes * k + i, k, columns);
+      for (int j = 0; j < kNativeLanes; j++)
+        for (int r = 0; r < M; r++) acc[r][part] += x[(long)r * k + i + j] * columns[j];
+    }
+  for (; i < k; i++)
+    for (int part = 0; part < kParts; part++) {
+      float column[kNativeLanes];
+      for (int j = 0; j < kNativeLanes; j++) column[j] = read_one(rows + (long)(part * kNativeLanes + j) * k + i);
+      for (int r = 0; r < M; r++) acc[r][part] += x[(long)r * k + i] * load_native(column);
+    }
+  for (int r = 0; r < M; r++) finish(y + r * ldy, join(acc[r]), kLanes, accumulate);
+}
+
+template <int M>
+void multiply_plain(const FrozenMatrix& w, int panel, const float* x, float* y, long ldy, bool accumulate) {
+  const size_t at = (size_t)panel * kPanelRows * w.columns;
+  y += panel * kPanelRows;
+  if (w.packing.bits == 16) multiply_rows<M>(w.bf16() + at, w.columns, x, y, ldy, accumulate);
+  else multiply_rows<M>(w.dense() + at, w.columns, x, y, ldy, accumulate);
+}
+
+/** Panels [panel, end), two at a time for one row of x, whose sums would else wait for each other. */
+template <int BITS>
+void multiply_few(const FrozenMatrix& w, int panel, int end, int m, const float* x, float* y, long ldy,
+                  bool accumulate) {
+  for (; m == 1 && panel + 2 <= end; panel += 2) multiply_codes<BITS, 1, 2>(w, panel, x, y, ldy, accumulate);
+  for (; panel < end; panel++) {
+    if (m == 1) multiply_codes<BITS, 1, 1>(w, panel, x, y, ldy, accumulate);
+    else if (m == 2) multiply_codes<BITS, 2, 1>(w, panel, x, y, ldy, accumulate);
+    else if (m == 3) multiply_codes<BITS, 3, 1>(w, panel, x, y, ldy, accumulate);
+    else multiply_codes<BITS, 4, 1>(w, panel, x, y, ldy, accumulate);
+  }
+}
+
+void multiply_panels(const FrozenMatrix& w, int panel, int end, int m, const float* x, float* y, long ldy,
+                     bool accumulate) {
+  const int full = std::max(panel, std::min(end, w.rows / kPanelRows));
+  if (w.packing.bits == 4 || w.packing.bits == 8) {
+    if (m <= 4) {
+      if (w.packing.bits == 4) multiply_few<4>(w, panel, full, m, x, y, ldy, accumulate);
+      else multiply_few<8>(w, panel, full, m, x, y, ldy, accumulate);
+      panel = full;
+    }
+  } else if (m <= 2) {
+    for (; panel < full; panel++) {
+      if (m == 1) multiply_plain<1>(w, panel, x, y, ldy, accumulate);
+      else multiply_plain<2>(w, panel, x, y, ldy, accumulate);
+    }
+  }
+  for (; panel < end; panel++) multiply_panel(w, panel, m, x, y, ldy, accumulate);
 }
 
 }  // namespace
 
-void exact_linear(int m, int n, int k, const float* x, const float* w, float* y, long ldy, bool accumulate) {
-  constexpr int kBlock = 48;
-  const int row_block = std::max(4, 98304 / k / 4 * 4);  // rows of x that stay in the second-level cache
-  for (int i0 = 0; i0 < m; i0 += row_block) {
-    const int count = std::min(row_block, m - i0);
-    auto block = [&](int task) {
-      const int begin = task * kBlock, columns = std::min(kBlock, n - begin);
-      // Gathered here first: writing a few columns of many far-apart rows would miss the cache each time.
-      std::vector<float> local((size_t)count * kBlock);
-      const float* rows = x + (long)i0 * k;
-      int j = 0;
-      for (; j + kColumns <= columns; j += kColumns)
-        row_panel<kColumns>(count, k, rows, w + (long)(begin + j) * k, local.data() + j, kBlock);
-      for (; j < columns; j++) row_panel<1>(count, k, rows, w + (long)(begin + j) * k, local.data() + j, kBlock);
-      for (int i = 0; i < count; i++) {
-        float* out = y + (i0 + i) * ldy + begin;
-        const float* from = local.data() + (size_t)i * kBlock;
-        for (int c = 0; c < columns; c++) out[c] = accumulate ? out[c] + from[c] : from[c];
-      }
-    };
-    const int blocks = (n + kBlock - 1) / kBlock;
-    // Waking another thread costs more than a low-rank product of a few rows.
-    if (static_cast<double>(count) * n * k < 1.5e6) {
-      for (int task = 0; task < blocks; task++) block(task);
-    } else {
-      parallel_for(blocks, block);
-    }
+void exact_linear(const FrozenMatrix& w, int m, const float* x, float* y, long ldy, bool accumulate) {
+  const int panels = panels_of(w.rows);
+  // Waking another thread costs more than a small product.
+  if (static_cast<double>(m) * w.rows * w.columns < 1e6) {
+    multiply_panels(w, 0, panels, m, x, y, ldy, accumulate);
+    return;
   }
+  parallel_for((panels + kTaskPanels - 1) / kTaskPanels, [&](int task) {
+    const int panel = task * kTaskPanels;
+    multiply_panels(w, panel, std::min(panels, panel + kTaskPanels), m, x, y, ldy, accumulate);
+  });
+}
+
+void exact_linear(int m, int n, int k, const float* x, const float* w, float* y, long ldy, bool accumulate) {
+  exact_linear({reinterpret_cast<const uint8_t*>(w), n, k, {}}, m, x, y, ldy, accumulate);
 }
 
 }  // namespace shadow

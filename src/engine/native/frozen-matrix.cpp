@@ -8,12 +8,11 @@
 #include <cstring>
 
 #include "blas.h"
-#include "exact-linear.h"
 #include "frozen-bf16.h"
 #include "mlx/transforms.h"
-#include "packed-rows.h"
 #include "parallel.h"
 #include "primitive.h"
+#include "row-panels.h"
 
 namespace shadow {
 namespace {
@@ -58,8 +57,9 @@ int frozen_columns(const mx::array& weight, const Packing& packing) {
   require(weight.ndim() == 2, "a frozen matrix has two axes");
   if (!packing.packed()) return width(weight);
   if (packing.bits == 16) return packing.columns((size_t)width(weight) * 4);
-  require((packing.bits == 4 || packing.bits == 8) && packing.group >= 32 && packing.group % 32 == 0,
-          "packed weights have 16 bits, or 4 or 8 in groups of a multiple of 32");
+  require((packing.bits == 4 || packing.bits == 8) && packing.group >= 32 && packing.group <= kLargestGroup &&
+              packing.group % 32 == 0,
+          "packed weights have 16 bits, or 4 or 8 in groups of 32, 64, 96 or 128");
   require(packing.scales == mx::float32 || packing.scales == mx::float16 || packing.scales == mx::bfloat16,
           "scales are float32, float16 or bfloat16");
   const int columns = packing.columns((size_t)width(weight) * 4);
@@ -88,14 +88,14 @@ void frozen_nt(const FrozenMatrix& w, int m, const float* x, float* y, bool accu
     return;
   }
   const int k = w.columns;
-  const int wanted = std::max(16, kTileFloats / k / 16 * 16);
-  const int size = rounded_up((w.rows + parts_of(w.rows, wanted) - 1) / parts_of(w.rows, wanted), 16);
+  const int wanted = std::max(kPanelRows, kTileFloats / k / kPanelRows * kPanelRows);
+  const int size = rounded_up((w.rows + parts_of(w.rows, wanted) - 1) / parts_of(w.rows, wanted), kPanelRows);
   parallel_for((w.rows + size - 1) / size, [&](int task) {
-    const int begin = task * size, count = std::min(size, w.rows - begin);
-    float* tile = scratch((size_t)count * k);
-    unpack(w, begin, count, 0, k, tile);
-    scipy_cblas_sgemm(kRowMajor, kPlain, kTransposed, m, count, k, 1, x, k, tile, k, accumulate ? 1 : 0, y + begin,
-                      w.rows);
+    // A tile of Wᵀ: panels side by side.
+    const int begin = task * size, count = std::min(size, w.rows - begin), width = rounded_up(count, kPanelRows);
+    float* tile = scratch((size_t)width * k);
+    for (int j = 0; j < count; j += kPanelRows) fill_panel(w, (begin + j) / kPanelRows, 0, k, tile + j, width);
+    scipy_cblas_sgemm(kRowMajor, kPlain, kPlain, m, count, k, 1, x, k, tile, width, accumulate ? 1 : 0, y + begin, w.rows);
   });
 }
 
@@ -115,52 +115,18 @@ void frozen_nn(const FrozenMatrix& w, int m, const float* dy, float* dx, bool ac
   const int wanted_down = across % thread_count() == 0 ? 1 : thread_count();
   const int row_count = std::max(64, (m + wanted_down - 1) / wanted_down);
   const int down = (m + row_count - 1) / row_count;
-  const int slab = std::max(16, kTileFloats / columns / 16 * 16);
+  const int slab = std::max(kPanelRows, kTileFloats / columns / kPanelRows * kPanelRows);
   parallel_for(across * down, [&](int task) {
     const int j = task % across * columns, i = task / across * row_count;
     const int count = std::min(columns, k - j), height = std::min(row_count, m - i);
     float* tile = scratch((size_t)slab * count);
     for (int p = 0; p < n; p += slab) {
-      const int depth = std::min(slab, n - p);
-      unpack(w, p, depth, j, count, tile);
-      scipy_cblas_sgemm(kRowMajor, kPlain, kPlain, height, count, depth, 1, dy + (long)i * n + p, n, tile, count,
+      const int depth = std::min(slab, n - p), width = rounded_up(depth, kPanelRows);
+      for (int q = 0; q < depth; q += kPanelRows) fill_panel(w, (p + q) / kPanelRows, j, count, tile + q, width);
+      scipy_cblas_sgemm(kRowMajor, kPlain, kTransposed, height, count, depth, 1, dy + (long)i * n + p, n, tile, width,
                         p > 0 || accumulate ? 1 : 0, dx + (long)i * k + j, k);
     }
   });
-}
-
-void frozen_exact(const FrozenMatrix& w, int m, const float* x, float* y, bool accumulate) {
-  const int n = w.rows, k = w.columns;
-  if (!w.packing.packed()) {
-    exact_linear(m, n, k, x, w.dense(), y, n, accumulate);
-    return;
-  }
-  constexpr int kBlock = 48;
-  auto block = [&](int task) {
-    const int begin = task * kBlock, count = std::min(kBlock, n - begin);
-    if (m <= 4) {
-      multiply_rows(w, begin, count, m, x, y, accumulate);
-      return;
-    }
-    // A few columns at a time, which stay in the first-level cache.
-    const int some = std::max(6, 8192 / k / 6 * 6);
-    float* tile = scratch((size_t)some * k);
-    for (int j = 0; j < count; j += some) {
-      const int columns = std::min(some, count - j);
-      unpack(w, begin + j, columns, 0, k, tile);
-      // The next rows come from memory while these are multiplied; threads usually take turns.
-      const int next = begin + (j + columns < count ? j + columns : kBlock * thread_count());
-      prefetch_rows(w, next, some);
-      exact_linear(m, columns, k, x, tile, y + begin + j, n, accumulate);
-    }
-  };
-  const int blocks = (n + kBlock - 1) / kBlock;
-  // Waking another thread costs more than a small product.
-  if (static_cast<double>(m) * n * k < 1e6) {
-    for (int task = 0; task < blocks; task++) block(task);
-  } else {
-    parallel_for(blocks, block);
-  }
 }
 
 mx::array unpacked(const mx::array& weight, const Packing& packing) {

@@ -26,16 +26,19 @@ struct Pair {
 // `native`: one register. kVectors: how many vectors the registers hold.
 #if defined(__AVX512F__)
 typedef floats16 native;
+typedef ints16 native_ints;
 typedef floats16 vec;
 typedef ints16 ivec;
 constexpr int kVectors = 32;
 #elif defined(__AVX2__)
 typedef floats8 native;
+typedef ints8 native_ints;
 typedef Pair<floats8> vec;
 typedef Pair<ints8> ivec;
 constexpr int kVectors = 8;
 #else
 typedef floats4 native;
+typedef ints4 native_ints;
 typedef Pair<Pair<floats4>> vec;
 typedef Pair<Pair<ints4>> ivec;
 #if defined(__aarch64__)

@@ -132,7 +132,7 @@ class LoraLinear : public FusedPrimitive {
       float* y = out[0].template data<float>();
       if (plan.has_residual) std::memcpy(y, in[2].template data<float>(), sizeof(float) * n * m);
       if (plan.exact_rows) {
-        frozen_exact(w, n, x, y, plan.has_residual);
+        exact_linear(w, n, x, y, m, plan.has_residual);
       } else {
         frozen_nt(w, n, x, y, plan.has_residual);
       }

@@ -45,6 +45,10 @@ Packing packing_of(const Args& a, size_t i) {
 void define_packing(Napi::Object exports) {
   define(exports, "fromBytes", from_bytes);
   define(exports, "unpack", [](const Args& a) { return wrap(a.env(), unpacked(a.array(0), packing_of(a, 1))); });
+  define(exports, "takeRows", [](const Args& a) {
+    return wrap(a.env(), take_rows(a.array(0), a.array(1), packing_of(a, 2)));
+  });
+  define(exports, "toPanels", [](const Args& a) { return wrap(a.env(), to_panels(a.array(0), packing_of(a, 1))); });
   define(exports, "packAffine", [](const Args& a) {
     return wrap(a.env(), pack(a.array(0), a.array(1), a.array(2), a.integer(3), a.integer(4)));
   });

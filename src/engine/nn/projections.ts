@@ -1,12 +1,12 @@
 /** Linear layers that read the same input, stacked into one frozen matrix so that one product serves them all. */
-import { FrozenMatrix, samePacking } from '../tensor/frozen-matrix.ts'
+import { samePacking } from '../tensor/frozen-matrix.ts'
 import { add, concatenate } from '../tensor/ops.ts'
 import type { Runtime } from '../tensor/runtime.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { type AdapterView, current } from './adapter-view.ts'
 import type { BaseTensor } from './base-tensor.ts'
 import { Stack } from './stack.ts'
-import { takeMatrix, takeWeight, type WeightSource } from './weights.ts'
+import { freeze, takeRows, takeWeight, type WeightSource } from './weights.ts'
 
 /** One linear layer of the model, as an adapter sees it. */
 export interface LinearSpec {
@@ -38,7 +38,7 @@ export class Projections {
     this.linears = linears
     const single = linears.map((linear) => ({
       linear,
-      weight: takeMatrix(runtime, source, `${linear.path}.weight`, [linear.outFeatures, linear.inFeatures]),
+      weight: takeRows(runtime, source, `${linear.path}.weight`, [linear.outFeatures, linear.inFeatures]),
     }))
     const runs: (typeof single)[] = []
     for (const item of single) {
@@ -52,7 +52,7 @@ export class Projections {
       (run) =>
         new Stack(
           run.map(({ linear }) => linear),
-          stacked(
+          freeze(
             runtime,
             run.map(({ weight }) => weight),
           ),
@@ -105,15 +105,4 @@ function stackedBiases(source: WeightSource, linears: readonly LinearSpec[]): Fl
     hasBias ? takeWeight(source, `${path}.bias`, [outFeatures]) : new Float32Array(outFeatures),
   )
   return Float32Array.from(parts.flatMap((part) => [...part]))
-}
-
-/** One matrix of them all, in their place. */
-function stacked(runtime: Runtime, [first, ...rest]: readonly FrozenMatrix[]): FrozenMatrix {
-  if (first === undefined) throw new RangeError('A stack has at least one matrix.')
-  if (rest.length === 0) return first
-  const all = [first, ...rest]
-  const tensor = runtime.keep(concatenate([first.tensor, ...rest.map((weight) => weight.tensor)], 0))
-  runtime.evaluate([tensor])
-  for (const weight of all) weight.dispose()
-  return new FrozenMatrix(tensor, first.packing)
 }

@@ -1,6 +1,7 @@
 /** Where a model's weights come from: a Map, or anything that makes a tensor when asked (a file reader). */
 import { ShadowError } from '../../lib/error.ts'
 import { FrozenMatrix, type Packing } from '../tensor/frozen-matrix.ts'
+import { concatenate } from '../tensor/ops.ts'
 import type { Runtime } from '../tensor/runtime.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 
@@ -17,7 +18,7 @@ export interface PackedWeight {
   /** (rows, columns) */
   shape: readonly number[]
   packing: Packing
-  /** Makes the packed tensor, (rows, words) uint32, as native/frozen-matrix.h lays it out. */
+  /** Makes the packed rows, (rows, words) uint32, as native/frozen-matrix.h lays rows out. */
   upload(runtime: Runtime): Tensor
 }
 
@@ -51,19 +52,50 @@ export function takeWeight(source: WeightSource, name: string, shape: readonly n
   return weight.data
 }
 
+/** A matrix as a source gives it. */
+export interface MatrixRows {
+  /** Dense, (rows, columns) float32, or packed rows. */
+  rows: Tensor
+  packing: Packing | null
+}
+
 /**
- * A matrix for good: packed where the source keeps it so, else float32.
+ * Packed where the source keeps it so, else float32.
  * @throws ShadowError `invalid_file` when the tensor is missing or has another shape.
  */
+export function takeRows(
+  runtime: Runtime,
+  source: WeightSource,
+  name: string,
+  shape: readonly number[],
+): MatrixRows {
+  const packed = source.packed?.(name)
+  if (packed === undefined)
+    return { rows: runtime.fromFloat32(takeWeight(source, name, shape), shape), packing: null }
+  checkShape(name, packed.shape, shape)
+  return { rows: packed.upload(runtime), packing: packed.packing }
+}
+
+/** Parts that are packed alike, one below the other, as one matrix for good. The parts are disposed of. */
+export function freeze(runtime: Runtime, parts: readonly MatrixRows[]): FrozenMatrix {
+  const [first, ...rest] = parts
+  if (first === undefined) throw new RangeError('A matrix has at least one part.')
+  const stacked =
+    rest.length === 0 ? first.rows : concatenate([first.rows, ...rest.map(({ rows }) => rows)], 0)
+  const matrix = FrozenMatrix.ofRows(stacked, first.packing)
+  runtime.keep(matrix.tensor)
+  runtime.evaluate([matrix.tensor])
+  for (const made of new Set([stacked, ...parts.map(({ rows }) => rows)]))
+    if (made !== matrix.tensor) made.dispose()
+  return matrix
+}
+
+/** One matrix of the source for good. @throws as {@link takeRows} */
 export function takeMatrix(
   runtime: Runtime,
   source: WeightSource,
   name: string,
   shape: readonly number[],
 ): FrozenMatrix {
-  const packed = source.packed?.(name)
-  if (packed === undefined)
-    return new FrozenMatrix(runtime.keep(runtime.fromFloat32(takeWeight(source, name, shape), shape)))
-  checkShape(name, packed.shape, shape)
-  return new FrozenMatrix(runtime.keep(packed.upload(runtime)), packed.packing)
+  return freeze(runtime, [takeRows(runtime, source, name, shape)])
 }

@@ -22,7 +22,7 @@ export function packedRowBytes(columns: number, { bits, groupSize, scales }: Pac
 
 /** (rows, columns). Whoever makes it disposes of it. */
 export class FrozenMatrix implements Disposable {
-  /** Dense: (rows, columns) float32. Packed: (rows, words) uint32, laid out as native/frozen-matrix.h says. */
+  /** Dense: (rows, columns) float32. Packed: (rows, words) uint32, laid out as native/frozen-matrix.h says a matrix is. */
   readonly tensor: Tensor
   /** Null for a dense matrix. */
   readonly packing: Packing | null
@@ -32,14 +32,24 @@ export class FrozenMatrix implements Disposable {
     this.packing = packing
   }
 
+  /** @param rows dense, or packed row by row as files bring them; a packed matrix is a copy of them */
+  static ofRows(rows: Tensor, packing: Packing | null): FrozenMatrix {
+    const hasPanels = packing !== null && packing.bits !== 16
+    return new FrozenMatrix(hasPanels ? toPanels(rows, packing) : rows, packing)
+  }
+
   /** The rows `indices` (n) int32 as float32, (n, columns). */
   rows(indices: Tensor): Tensor {
-    return unpack(take(this.tensor, indices), this.packing)
+    const { tensor, packing } = this
+    if (packing === null) return take(tensor, indices)
+    return tensor.runtime.wrap(tensor.runtime.native.takeRows(tensor.handle, indices.handle, packing))
   }
 
   /** All of it as float32, (rows, columns); the matrix's own tensor where it is dense. */
   dequantized(): Tensor {
-    return unpack(this.tensor, this.packing)
+    const { tensor, packing } = this
+    if (packing === null) return tensor
+    return tensor.runtime.wrap(tensor.runtime.native.unpack(tensor.handle, packing))
   }
 
   dispose(): void {
@@ -51,7 +61,6 @@ export class FrozenMatrix implements Disposable {
   }
 }
 
-function unpack(tensor: Tensor, packing: Packing | null): Tensor {
-  if (packing === null) return tensor
-  return tensor.runtime.wrap(tensor.runtime.native.unpack(tensor.handle, packing))
+function toPanels(rows: Tensor, packing: Packing): Tensor {
+  return rows.runtime.wrap(rows.runtime.native.toPanels(rows.handle, packing))
 }
