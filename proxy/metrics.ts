@@ -47,7 +47,7 @@ export function renderMetrics({ counts, store, durations }: ProxyContext): strin
     [
       'shadow_journal_slow_writes_total',
       'counter',
-      'Writes to the journal that took longer than 5 ms.',
+      'Writes to the journal that held the event loop for more than 5 ms.',
       backlog.slowWrites,
     ],
     ['shadow_calls_expired_total', 'counter', 'Calls that retention has deleted.', backlog.expired],

@@ -29,8 +29,9 @@ const segmentBytes = 16 * 1024 * 1024
 /** Milliseconds beyond which a write has held the event loop for too long. */
 const slowMs = 5
 
-/** Writes that go by another thread after a slow one, until the event loop writes itself again. */
-const writesElsewhere = 32
+/** Writes that go by another thread after a slow one, until the event loop tries again: twice as many each time. */
+const fewestElsewhere = 32
+const mostElsewhere = 4096
 
 const later = {
   open: promisify(open),
@@ -83,10 +84,10 @@ interface Waiting {
 
 /**
  * Appends are made on the event loop, which on a sound disk costs less than asking another thread for them. A disk
- * that once was slow is written by another thread until it is quick again, and records that come meanwhile share a write.
+ * that once was slow is written by another thread for a while, and records that come meanwhile share a write.
  */
 export class Journal {
-  /** Writes that took longer than the event loop may be held. */
+  /** Writes that held the event loop for longer than it may be. */
   slowWrites = 0
   private readonly folder: string
   /** Whether a record also has to survive the loss of power. */
@@ -96,8 +97,9 @@ export class Journal {
   private length = 0
   private syncing: Promise<void> | null = null
   private nextSync: Promise<void> | null = null
-  /** Writes that are still to be made elsewhere before the event loop may. */
+  /** Writes that are still to be made elsewhere before the event loop tries again, and how many after the next slow one. */
   private elsewhere = 0
+  private elsewhereNext = fewestElsewhere
   /** What is done elsewhere, one after the other, and how much of it isn't done yet. */
   private lane: Promise<unknown> = Promise.resolve()
   private inLane = 0
@@ -178,6 +180,16 @@ export class Journal {
     }
   }
 
+  private took(ms: number): void {
+    if (ms <= slowMs) {
+      this.elsewhereNext = fewestElsewhere
+      return
+    }
+    this.slowWrites++
+    this.elsewhere = this.elsewhereNext
+    this.elsewhereNext = Math.min(2 * this.elsewhereNext, mostElsewhere)
+  }
+
   private writeLater(frame: readonly Uint8Array[]): Promise<void> {
     return new Promise((resolve, reject) => {
       this.waiting.push({ frame, resolve, reject })
@@ -199,21 +211,13 @@ export class Journal {
   }
 
   private async write(frame: readonly Uint8Array[]): Promise<void> {
-    const start = performance.now()
+    this.elsewhere = Math.max(0, this.elsewhere - 1)
     try {
       this.wrote((await later.writev(this.file, frame, this.length)).bytesWritten, frame)
     } catch (error) {
       await later.truncate(this.file, this.length)
       throw error
-    } finally {
-      this.took(performance.now() - start)
     }
-  }
-
-  private took(ms: number): void {
-    const isSlow = ms > slowMs
-    if (isSlow) this.slowWrites++
-    this.elsewhere = isSlow ? writesElsewhere : Math.max(0, this.elsewhere - 1)
   }
 
   private wrote(bytes: number, frame: readonly Uint8Array[]): void {
