@@ -31,20 +31,34 @@ export function flatOf(headers: Headers): string[] {
 
 /** Without the headers that end at this hop: the standing ones and those that `Connection` names. */
 export function endToEnd(headers: Headers): Headers {
-  const named = headers
-    .filter(([name]) => name.toLowerCase() === 'connection')
-    .flatMap(([, value]) => value.toLowerCase().split(','))
+  let named: string[] | null = null
+  const kept: (readonly [string, string])[] = []
+  for (const header of headers) {
+    const lower = header[0].toLowerCase()
+    if (lower === 'connection' && !isPlain(header[1])) named = [...(named ?? []), ...namesIn(header[1])]
+    if (!hopByHop.has(lower)) kept.push(header)
+  }
+  return named === null ? kept : without(kept, ...named)
+}
+
+/** Whether a `Connection` says no more than nearly all of them do. */
+function isPlain(connection: string): boolean {
+  return connection === 'keep-alive' || connection === 'close'
+}
+
+function namesIn(connection: string): string[] {
+  return connection
+    .toLowerCase()
+    .split(',')
     .map((name) => name.trim())
-  return headers.filter(([name]) => {
-    const lower = name.toLowerCase()
-    return !hopByHop.has(lower) && !named.includes(lower)
-  })
 }
 
 /** The first value of that name (lower case); null where there is none or an empty one. */
 export function headerOf(headers: Headers, name: string): string | null {
-  const value = headers.find(([each]) => each.toLowerCase() === name)?.[1].trim()
-  return value === undefined || value === '' ? null : value
+  for (const [each, value] of headers) {
+    if (each.length === name.length && each.toLowerCase() === name) return value.trim() || null
+  }
+  return null
 }
 
 export function without(headers: Headers, ...names: string[]): Headers {

@@ -80,9 +80,20 @@ function frameOf(value: unknown): Frame | null {
   if (typeof value !== 'object' || value === null || value instanceof ExactNumber) return null
   if (Array.isArray(value)) return { names: null, values: value, next: 0 }
   const entries = Object.entries(value)
-    .filter(([, member]) => member !== undefined)
-    .toSorted(([a], [b]) => (a < b ? -1 : 1))
-  return { names: entries.map(([name]) => name), values: entries.map(([, member]) => member), next: 0 }
+  if (entries.length > 1) entries.sort(byName)
+  const names: string[] = []
+  const values: unknown[] = []
+  for (const [name, member] of entries) {
+    if (member === undefined) continue
+    names.push(name)
+    values.push(member)
+  }
+  return { names, values, next: 0 }
+}
+
+/** By UTF-16 code units. */
+function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {
+  return a < b ? -1 : 1
 }
 
 function scalar(value: unknown): string {

@@ -32,6 +32,10 @@ const openBracket = 0x5b
 const closeBracket = 0x5d
 const openBrace = 0x7b
 const closeBrace = 0x7d
+const plus = 0x2b
+const minus = 0x2d
+const point = 0x2e
+const zero = 0x30
 
 /**
  * The members of the JSON object that fills `range` of `bytes` (all of it by default), in their order.
@@ -91,7 +95,7 @@ class Scanner {
   private readonly bytes: Uint8Array
   private readonly end: number
   /** The closing bytes of the containers that are open, outermost first. */
-  private readonly open = new Uint8Array(maxJsonDepth)
+  private readonly open: number[] = []
   private depth = 0
   private name = ''
   private nameStart = 0
@@ -217,25 +221,84 @@ function skipString(bytes: Uint8Array, start: number, end: number): number {
   throw malformed('a string does not end', end)
 }
 
+/** Bytes that may follow a backslash alone. */
+const escapes = new Set(Buffer.from('"\\/bfnrt'))
+const letterU = 0x75
+
 function skipEscape(bytes: Uint8Array, start: number, end: number): number {
-  const kind = start + 1 < end ? String.fromCharCode(bytes[start + 1] ?? 0) : ''
-  if (kind !== '' && '"\\/bfnrt'.includes(kind)) return start + 2
-  if (kind === 'u' && start + 6 <= end) {
-    const digits = asBuffer(bytes).toString('latin1', start + 2, start + 6)
-    if (/^[0-9a-fA-F]{4}$/.test(digits)) return start + 6
-  }
+  const kind = start + 1 < end ? (bytes[start + 1] ?? 0) : 0
+  if (escapes.has(kind)) return start + 2
+  if (kind === letterU && start + 6 <= end && areHex(bytes, start + 2, start + 6)) return start + 6
   throw malformed('an escape is not valid', start)
 }
 
-const scalar = /^(?:true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)$/
+function areHex(bytes: Uint8Array, start: number, end: number): boolean {
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at] ?? 0
+    const letter = byte | 0x20
+    if (!isDigit(byte) && (letter < 0x61 || letter > 0x66)) return false
+  }
+  return true
+}
+
+const trueText = Buffer.from('true')
+const falseText = Buffer.from('false')
+const nullText = Buffer.from('null')
 
 function skipScalar(bytes: Uint8Array, start: number, end: number): number {
+  const at = scalarEnd(bytes, start, end)
+  if (at !== null && !(at < end && isScalarByte(bytes[at]))) return at
+  let last = start
+  while (last < end && isScalarByte(bytes[last])) last++
+  if (last === start) throw malformed('a value was expected', start)
+  const text = asBuffer(bytes).toString('latin1', start, last)
+  throw malformed(`"${text.slice(0, 20)}" is no JSON value`, start)
+}
+
+function scalarEnd(bytes: Uint8Array, start: number, end: number): number | null {
+  const first = start < end ? bytes[start] : undefined
+  if (first === trueText[0]) return skipLiteral(bytes, start, end, trueText)
+  if (first === falseText[0]) return skipLiteral(bytes, start, end, falseText)
+  if (first === nullText[0]) return skipLiteral(bytes, start, end, nullText)
+  return skipNumber(bytes, start, end)
+}
+
+function skipLiteral(bytes: Uint8Array, start: number, end: number, literal: Uint8Array): number | null {
+  if (start + literal.length > end) return null
+  for (let at = 0; at < literal.length; at++) if (bytes[start + at] !== literal[at]) return null
+  return start + literal.length
+}
+
+/** RFC 8259, section 6; null where there is none. */
+function skipNumber(bytes: Uint8Array, start: number, end: number): number | null {
   let at = start
-  while (at < end && isScalarByte(bytes[at])) at++
-  if (at === start) throw malformed('a value was expected', start)
-  const text = asBuffer(bytes).toString('latin1', start, at)
-  if (!scalar.test(text)) throw malformed(`"${text.slice(0, 20)}" is no JSON value`, start)
+  if (at < end && bytes[at] === minus) at++
+  const whole = at
+  at = skipDigits(bytes, at, end)
+  if (at === whole || (bytes[whole] === zero && at > whole + 1)) return null
+  if (at < end && bytes[at] === point) {
+    const fraction = at + 1
+    at = skipDigits(bytes, fraction, end)
+    if (at === fraction) return null
+  }
+  if (at < end && ((bytes[at] ?? 0) | 0x20) === 0x65) {
+    at++
+    if (at < end && (bytes[at] === plus || bytes[at] === minus)) at++
+    const exponent = at
+    at = skipDigits(bytes, at, end)
+    if (at === exponent) return null
+  }
   return at
+}
+
+function skipDigits(bytes: Uint8Array, start: number, end: number): number {
+  let at = start
+  while (at < end && isDigit(bytes[at])) at++
+  return at
+}
+
+function isDigit(byte: number | undefined): boolean {
+  return byte !== undefined && byte >= 0x30 && byte <= 0x39
 }
 
 /** Letters, digits, `+`, `-` and `.`: what numbers and literals are made of, and what would run into them. */

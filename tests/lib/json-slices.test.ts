@@ -73,6 +73,40 @@ test.each([
   expect(() => scanJsonObject(bytes(text))).toThrow(/byte \d+/)
 })
 
+test('scalars and escapes are taken exactly as JSON.parse takes them', () => {
+  const letters = (of: string) =>
+    fc.array(fc.constantFrom(...of.split('')), { maxLength: 7 }).map((each) => each.join(''))
+  const text = fc.oneof(
+    letters('0123.eE+-'),
+    letters('truefalsn'),
+    letters('0u"\\').map((each) => `"${each}"`),
+    letters('uaf09gG\\').map((each) => `"\\u${each}"`),
+    letters('bfnrtu/\\x').map((each) => `"\\${each}"`),
+    fc.constantFrom('true', 'false', 'null', '-0', '-0.0e+00', '1E400', '"\\ud83d"'),
+  )
+  fc.assert(
+    fc.property(text, fc.constantFrom('', ' ', '\n', ',"b":1'), (value, after) => {
+      const json = `{"a":${value}${after}}`
+      let isJson = true
+      try {
+        JSON.parse(json)
+      } catch {
+        isJson = false
+      }
+      let found: ReturnType<typeof scanJsonObject> | null = null
+      try {
+        found = scanJsonObject(Buffer.from(json))
+      } catch {
+        // Not taken.
+      }
+      expect([json, found !== null]).toEqual([json, isJson])
+      const [first] = found ?? []
+      if (first !== undefined) expect(json.slice(first.value.start, first.value.end)).toBe(value)
+    }),
+    { numRuns: 3000 },
+  )
+})
+
 test('nesting is bounded, not a stack overflow', () => {
   const deep = (depth: number) => bytes(`{"a":${'['.repeat(depth)}${']'.repeat(depth)}}`)
   expect(scanJsonObject(deep(maxJsonDepth - 1))).toHaveLength(1)

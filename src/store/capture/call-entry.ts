@@ -72,8 +72,8 @@ const hashesPerReply = 2
 export interface ReplyNodes {
   readonly raw: Buffer
   readonly node: Buffer
-  /** Names what it says, wherever it stands. */
-  readonly said: Buffer
+  /** Names what it says, wherever it stands; null in sessions that nobody named, where it is never looked for. */
+  readonly said: Buffer | null
 }
 
 /** The entry in pieces, to be written one after the other. */
@@ -89,7 +89,8 @@ export function encodeEntry(
   for (const { message } of reply?.choices ?? []) {
     const node = canonicalHash(hash, hashAt(prompt.canonicalPath, depth), message)
     const raw = rawHash(hash, hashAt(prompt.rawPath, depth), message.bytes)
-    replies.push({ raw, node, said: saidHash(hash, message.canonicalText) })
+    const said = placement.label === null ? null : saidHash(hash, message.canonicalText)
+    replies.push({ raw, node, said })
     replyHashes.push(raw, node)
   }
   const text: Facts = {
@@ -114,7 +115,7 @@ export function encodeEntry(
     replies:
       reply?.choices.map(({ index, slice, finishReason }) => ({ index, slice: pair(slice), finishReason })) ??
       null,
-    said: replies.map(({ said }) => said.toString('hex')),
+    said: replies.flatMap(({ said }) => said?.toString('hex') ?? []),
     requestBytes: request.body.length,
   }
   const json = Buffer.from(JSON.stringify(text))

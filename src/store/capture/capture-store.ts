@@ -192,7 +192,7 @@ export class CaptureStore {
       const { pieces, replies } = encodeEntry(this.hash, call)
       await this.journal.append(pieces)
       this.recent.add(call, replies)
-      this.tails.add(call)
+      this.tails.add(call, replies)
     } catch (cause) {
       throw cannotRecord(cause)
     }
@@ -248,7 +248,7 @@ export class CaptureStore {
   }
 
   private forgetDeleted(): void {
-    this.prompts.forgetAll(Date.now())
+    this.prompts.forgetAll()
     this.tails.forgetAll()
     this.hasher.forgetAll()
     this.placing.forgetScopes()

@@ -37,7 +37,8 @@ const { sqlite, close } = await openDatabase<CaptureSchema>(capturePath(home), c
 })
 const hash = openStoreSecret(home)
 const folder = journalFolder(home)
-const ingest = new Ingest(sqlite, new CallTables(prepareStatements(sqlite), hash), folder)
+const tables = new CallTables(prepareStatements(sqlite), hash)
+const ingest = new Ingest(sqlite, tables, folder)
 const deletion = new Deletion(sqlite, hash)
 
 // Hashes fall anywhere in their index: pages that don't fit are read again for every call.
@@ -75,6 +76,7 @@ function stepOf(order: DeletionOrder): DeletionStep {
     case 'prepare':
       return { hasMore: deletion.prepareStep() }
     case 'delete':
+      tables.forget()
       return { deleted: deletion.deleteStep(order.calls) }
     case 'shrink':
       return { hasMore: deletion.shrinkStep() }

@@ -166,6 +166,7 @@ export class Ingest {
       work()
       this.sqlite.exec('COMMIT')
     } catch (error) {
+      this.tables.forget()
       if (this.sqlite.inTransaction) this.sqlite.exec('ROLLBACK')
       throw error
     }
@@ -185,6 +186,7 @@ export class Ingest {
       this.sqlite.exec('RELEASE call')
       return true
     } catch (reason) {
+      this.tables.forget()
       // Some failures, a full disk among them, are no fault of the call.
       if (!this.sqlite.inTransaction || isFaultOfDisk(reason)) throw reason
       this.sqlite.exec('ROLLBACK TO call; RELEASE call')

@@ -4,6 +4,7 @@
  */
 import { crc32 } from 'node:zlib'
 import type { CanonicalWalk } from '../../dialects/index.ts'
+import { Lately } from '../../lib/lately.ts'
 
 /** A message as it came, and what it means at its place (see the dialects). */
 export interface PromptMessage {
@@ -42,25 +43,23 @@ const partAtMost = 8
 
 export class KnownPrefixes {
   private readonly maxBytes: number
-  /** Two generations: what the young one doesn't take over from the old one before it is full is forgotten. */
-  private young = new Map<string, Entry>()
-  private old = new Map<string, Entry>()
-  private youngBytes = 0
+  private readonly entries: Lately<Entry>
   private next = 0
 
   /** @param maxBytes of messages and what was made of them, about */
   constructor(maxBytes: number) {
     this.maxBytes = maxBytes
+    this.entries = new Lately(
+      maxBytes,
+      ({ bytes, prefix }) => entryBytes + bytes.length + (prefix.message?.canonicalText.length ?? 0),
+    )
   }
 
   /** @param before number of the prefix that the message follows, or the name of what a root is for */
   find(before: number | string, bytes: Uint8Array): Prefix | undefined {
-    const name = nameOf(before, bytes)
-    const entry = this.young.get(name) ?? this.old.get(name)
+    const entry = this.entries.get(nameOf(before, bytes))
     // A checksum is no identity.
-    if (entry === undefined || Buffer.compare(entry.bytes, bytes) !== 0) return undefined
-    if (!this.young.has(name)) this.keep(name, entry)
-    return entry.prefix
+    return entry !== undefined && Buffer.compare(entry.bytes, bytes) === 0 ? entry.prefix : undefined
   }
 
   add(
@@ -68,30 +67,19 @@ export class KnownPrefixes {
     bytes: Uint8Array,
     made: Pick<Prefix, 'raw' | 'canonical' | 'message'>,
   ): Prefix {
-    if (bytes.length > this.maxBytes / partAtMost)
+    if (bytes.length > this.maxBytes / partAtMost) {
       return { ...made, number: this.next++, walk: null, isFork: false }
+    }
     // A body is let go of with its call; what is kept of it is a copy.
     const copy = Buffer.from(bytes)
     const message = made.message === null ? null : { ...made.message, bytes: copy }
     const prefix = { ...made, message, number: this.next++, walk: null, isFork: false }
-    this.keep(nameOf(before, bytes), { bytes: copy, prefix })
+    this.entries.set(nameOf(before, bytes), { bytes: copy, prefix })
     return prefix
   }
 
   forgetAll(): void {
-    this.young.clear()
-    this.old.clear()
-    this.youngBytes = 0
-  }
-
-  private keep(name: string, entry: Entry): void {
-    const { bytes, prefix } = entry
-    this.young.set(name, entry)
-    this.youngBytes += entryBytes + bytes.length + (prefix.message?.canonicalText.length ?? 0)
-    if (this.youngBytes < this.maxBytes / 2) return
-    this.old = this.young
-    this.young = new Map()
-    this.youngBytes = 0
+    this.entries.clear()
   }
 }
 

@@ -55,7 +55,7 @@ export class PromptHasher {
     // What goes on from a reply begins anywhere, and is short.
     const isKept = base === null && messages.reduce((sum, { length }) => sum + length, 0) >= this.fromBytes
     const path = [base === null ? this.root(dialect, tools) : startAt(base)]
-    if (isKept) this.addKnown(path, messages)
+    if (base === null) this.addKnown(path, messages)
     const walk = walkTo(path, dialect)
     for (const bytes of messages.slice(path.length - 1)) {
       const before = path.at(-1) ?? startAt(base)
@@ -65,7 +65,9 @@ export class PromptHasher {
         canonical: canonicalHash(this.hash, before.canonical, message),
         message: base === null ? message : { ...message, isRoot: false },
       }
-      path.push(isKept ? this.known.add(before.number, bytes, made) : { ...unnumbered, ...made })
+      // The instructions that many conversations begin with are kept of short ones, too.
+      const isAdded = isKept || (base === null && message.isRoot)
+      path.push(isAdded ? this.known.add(before.number, bytes, made) : { ...made, ...unnumbered })
     }
     const last = path.at(-1)
     if (isKept && last !== undefined) last.walk = walk

@@ -3,14 +3,16 @@
  * ago is a question that every new conversation raises, and nearly always the answer is no.
  */
 import { hashBytes } from '../../lib/hash.ts'
+import { Lately } from '../../lib/lately.ts'
 import { scopeOf } from './recent-calls.ts'
 import type { Prompt } from './prompt.ts'
 import type { Placement } from './record.ts'
+import { SeenLately } from './seen-lately.ts'
 
 /** How long an equal first request counts as the same one asked again, rather than another agent's. */
 export const retryWindowMs = 10 * 60 * 1000
 
-/** Calls remembered; beyond them the tables are asked. */
+/** Calls remembered; of those before it is known that they were asked, and the tables say what came of them. */
 const capacity = 20_000
 
 export interface AskedPrompt {
@@ -27,18 +29,14 @@ interface Asked {
   readonly session: string
   readonly parent: Placement['parent']
   isContinued: boolean
-  readonly calls: string[]
 }
 
-/** Attempts at one prompt that are told apart from those of others. */
-const attemptsAtMost = 256
-
 export class RecentPrompts {
-  /** By the prompt that was asked last, the oldest first. */
-  private readonly byPrompt = new Map<string, Asked>()
-  private readonly byCall = new Map<string, Asked>()
-  /** Every prompt that was asked after this time (milliseconds since the epoch) is remembered. */
-  private completeSince: number
+  private readonly byPrompt = new Lately<Asked>(capacity)
+  private readonly byCall = new Lately<Asked>(capacity)
+  private readonly seen = new SeenLately(retryWindowMs)
+  /** Every prompt that was asked after this time (milliseconds since the epoch) was seen. */
+  private readonly completeSince: number
 
   /** @param lastCallAt when the last call began that the tables hold; null where they hold none */
   constructor(lastCallAt: number | null) {
@@ -47,55 +45,37 @@ export class RecentPrompts {
 
   add(id: string, startedAt: number, placement: Placement, prompt: Pick<Prompt, 'rawPath'>): void {
     const { session, parent } = placement
-    const continued = parent === null ? undefined : this.byCall.get(parent.call)
+    const continued = parent === null ? undefined : this.byCall.peek(parent.call)
     if (continued !== undefined) continued.isContinued = true
+    this.seen.note(lastOf(prompt.rawPath), startedAt)
     const name = nameOf(scopeOf(placement), prompt.rawPath)
-    const asked = this.take(name, session) ?? { startedAt, session, parent, isContinued: false, calls: [] }
+    // Not for longer than its calls are, without which nobody knows whether it was gone on from.
+    const known = this.byPrompt.peek(name)
+    const asked = known?.session === session ? known : { startedAt, session, parent, isContinued: false }
     asked.startedAt = startedAt
-    asked.calls.push(id)
-    this.byPrompt.set(name, asked)
+    if (asked !== known) this.byPrompt.set(name, asked)
     this.byCall.set(id, asked)
-    for (const [oldest, each] of this.byPrompt) {
-      const isOld = each.startedAt < startedAt - retryWindowMs
-      if (!isOld && this.byCall.size <= capacity) break
-      if (!isOld) this.completeSince = Math.max(this.completeSince, each.startedAt)
-      this.forget(oldest, each)
-    }
   }
 
   /** How this prompt was asked last; null where it is certain that it wasn't in the window, undefined where not. */
   find(scope: string, rawPath: Buffer, at: number): AskedPrompt | null | undefined {
-    return (
-      this.byPrompt.get(nameOf(scope, rawPath)) ??
-      (this.completeSince < at - retryWindowMs ? null : undefined)
-    )
+    const known = this.byPrompt.peek(nameOf(scope, rawPath))
+    if (known !== undefined) return known
+    return this.completeSince < at - retryWindowMs && !this.seen.has(lastOf(rawPath)) ? null : undefined
   }
 
   /** From now on the tables are asked for what was before. */
-  forgetAll(now: number): void {
+  forgetAll(): void {
     this.byPrompt.clear()
     this.byCall.clear()
-    this.completeSince = now
-  }
-
-  /** What is known of the prompt in this session; undefined where it is another's, which is then forgotten. */
-  private take(name: string, session: string): Asked | undefined {
-    const known = this.byPrompt.get(name)
-    if (known === undefined) return undefined
-    if (known.session !== session || known.calls.length >= attemptsAtMost) {
-      this.forget(name, known)
-      return undefined
-    }
-    this.byPrompt.delete(name)
-    return known
-  }
-
-  private forget(name: string, { calls }: Asked): void {
-    this.byPrompt.delete(name)
-    for (const call of calls) this.byCall.delete(call)
   }
 }
 
 function nameOf(scope: string, rawPath: Buffer): string {
-  return rawPath.toString('latin1', rawPath.length - hashBytes) + scope
+  return lastOf(rawPath).toString('latin1') + scope
+}
+
+/** The hash of the whole prompt. */
+function lastOf(rawPath: Buffer): Buffer {
+  return rawPath.subarray(rawPath.length - hashBytes)
 }

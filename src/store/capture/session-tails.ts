@@ -2,12 +2,14 @@
  * How the sessions of late went on, in memory: agents that rewrite their history (old outputs elided, early turns
  * summarised) send prompts that no longer begin as any before them, but still hold what was said last.
  */
+import type { ReplyNodes } from './call-entry.ts'
 import type { PromptMessage } from './known-prefixes.ts'
+import { Lately } from '../../lib/lately.ts'
 import type { Prompt } from './prompt.ts'
 import type { CallRecord } from './record.ts'
 
-/** Sessions remembered, the least recently used forgotten first. */
-const sessionsAtMost = 5000
+/** Sessions remembered. */
+const sessionsAtMost = 10_000
 
 /** Calls remembered of each. */
 export const callsAtMost = 64
@@ -45,7 +47,7 @@ export class SessionTails {
   /** Keyed texts, so that a long reply costs no more than a short one. */
   private readonly nameOf: (text: string) => string
   private readonly stored: (session: string) => StoredTail
-  private readonly tails = new Map<string, Tail>()
+  private readonly tails = new Lately<Tail>(sessionsAtMost)
 
   /** @param stored asked once for each session that goes on */
   constructor(nameOf: (text: string) => string, stored: (session: string) => StoredTail) {
@@ -53,23 +55,20 @@ export class SessionTails {
     this.stored = stored
   }
 
-  add({ id, placement, reply }: CallRecord): void {
-    const messages = reply?.choices.map(({ message }) => message) ?? []
-    if (messages.length === 0) return
+  add({ id, placement, reply }: CallRecord, replies: readonly ReplyNodes[]): void {
+    const texts = replies.flatMap(({ said }) => said?.toString('latin1') ?? [])
+    if (texts.length === 0) return
     const tail = this.tail(placement.session)
-    const texts = messages.map(({ canonicalText }) => this.nameOf(canonicalText))
     tail.said.push({ call: id, agent: placement.agent ?? null, texts })
     if (tail.said.length > callsAtMost) tail.said.shift()
-    tail.lastContent = contentIn(messages[0]) ?? tail.lastContent
+    tail.lastContent = contentIn(reply?.choices[0]?.message) ?? tail.lastContent
   }
 
-  /** The session's tail, which is then the most recently used. */
   private tail(session: string): Tail {
-    const tail = this.tails.get(session) ?? { said: [], isWhole: false, lastContent: null }
-    this.tails.delete(session)
+    const known = this.tails.get(session)
+    if (known !== undefined) return known
+    const tail = { said: [], isWhole: false, lastContent: null }
     this.tails.set(session, tail)
-    const oldest = this.tails.size > sessionsAtMost ? this.tails.keys().next().value : undefined
-    if (oldest !== undefined) this.tails.delete(oldest)
     return tail
   }
 

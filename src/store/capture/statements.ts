@@ -5,7 +5,7 @@
 import type SqliteDatabase from 'better-sqlite3'
 import { hashBytes } from '../../lib/hash.ts'
 import type { BaseReply } from './record.ts'
-import { type CallColumns, callColumns } from './record-checksum.ts'
+import { callColumns } from './record-checksum.ts'
 
 /**
  * One look-up for a whole conversation: goes through the hashes of its prefixes, longest first, and stops at
@@ -72,7 +72,7 @@ export interface Statements {
   readonly scope: SqliteDatabase.Statement<[string, Buffer], { id: number }>
   readonly session: SqliteDatabase.Statement<[string], { seq: number }>
   readonly part: SqliteDatabase.Statement<[Buffer], { id: number }>
-  readonly node: SqliteDatabase.Statement<[Buffer], { id: number }>
+  readonly node: SqliteDatabase.Statement<[Buffer], { id: number; depth: number }>
   readonly rawNode: SqliteDatabase.Statement<[Buffer], { id: number; node: number }>
   readonly envelope: SqliteDatabase.Statement<[Buffer], { id: number }>
   readonly depthOfNode: SqliteDatabase.Statement<[number], { depth: number }>
@@ -84,7 +84,8 @@ export interface Statements {
   readonly insertRawNode: SqliteDatabase.Statement<[Buffer, number | null, number | null, number, number]>
   readonly insertEnvelope: SqliteDatabase.Statement<[Buffer, Uint8Array, string]>
   readonly linkPart: SqliteDatabase.Statement<[number, number]>
-  readonly insertCall: SqliteDatabase.Statement<[CallColumns & { checksum: Buffer }]>
+  /** The call's columns in their order, and the checksum. */
+  readonly insertCall: SqliteDatabase.Statement<(string | number | Buffer | null)[]>
   readonly insertReply: SqliteDatabase.Statement<
     [number, number, number, number, number, string | null, number, number, Buffer | null]
   >
@@ -139,35 +140,41 @@ export function prepareStatements(sqlite: SqliteDatabase.Database): Statements {
     ),
     session: sqlite.prepare<[string], { seq: number }>('SELECT seq FROM sessions WHERE id = ?'),
     part: sqlite.prepare<[Buffer], { id: number }>('SELECT id FROM parts WHERE hash = ?'),
-    node: sqlite.prepare<[Buffer], { id: number }>('SELECT id FROM nodes WHERE hash = ?'),
+    node: sqlite.prepare<[Buffer], { id: number; depth: number }>(
+      'SELECT id, depth FROM nodes WHERE hash = ?',
+    ),
     rawNode: sqlite.prepare<[Buffer], { id: number; node: number }>(
       'SELECT id, node FROM raw_nodes WHERE hash = ?',
     ),
     envelope: sqlite.prepare<[Buffer], { id: number }>('SELECT id FROM envelopes WHERE hash = ?'),
     depthOfNode: sqlite.prepare<[number], { depth: number }>('SELECT depth FROM nodes WHERE id = ?'),
-    insertScope: sqlite.prepare<[string, Buffer]>('INSERT INTO scopes (task, key_hash) VALUES (?, ?)'),
+    insertScope: sqlite.prepare<[string, Buffer]>(
+      'INSERT INTO scopes (task, key_hash) VALUES (?, ?) ON CONFLICT (task, key_hash) DO NOTHING',
+    ),
     insertSession: sqlite.prepare<[string, number, string, string | null, Buffer]>(
-      'INSERT INTO sessions (id, scope, task, label, checksum) VALUES (?, ?, ?, ?, ?)',
+      `INSERT INTO sessions (id, scope, task, label, checksum) VALUES (?, ?, ?, ?, ?)
+       ON CONFLICT (id) DO NOTHING`,
     ),
     insertPart: sqlite.prepare<[Buffer, Uint8Array, string | null]>(
-      'INSERT INTO parts (hash, bytes, holes) VALUES (?, ?, ?)',
+      'INSERT INTO parts (hash, bytes, holes) VALUES (?, ?, ?) ON CONFLICT (hash) DO NOTHING',
     ),
     linkBlob: sqlite.prepare<[number, number]>('INSERT OR IGNORE INTO part_blobs (part, blob) VALUES (?, ?)'),
     insertNode: sqlite.prepare<[Buffer, number | null, number]>(
-      'INSERT INTO nodes (hash, parent, depth) VALUES (?, ?, ?)',
+      'INSERT INTO nodes (hash, parent, depth) VALUES (?, ?, ?) ON CONFLICT (hash) DO NOTHING',
     ),
     insertRawNode: sqlite.prepare<[Buffer, number | null, number | null, number, number]>(
-      'INSERT INTO raw_nodes (hash, parent, part, node, depth) VALUES (?, ?, ?, ?, ?)',
+      `INSERT INTO raw_nodes (hash, parent, part, node, depth) VALUES (?, ?, ?, ?, ?)
+       ON CONFLICT (hash) DO NOTHING`,
     ),
     insertEnvelope: sqlite.prepare<[Buffer, Uint8Array, string]>(
-      'INSERT INTO envelopes (hash, literal, holes) VALUES (?, ?, ?)',
+      'INSERT INTO envelopes (hash, literal, holes) VALUES (?, ?, ?) ON CONFLICT (hash) DO NOTHING',
     ),
     linkPart: sqlite.prepare<[number, number]>(
       'INSERT OR IGNORE INTO envelope_parts (envelope, part) VALUES (?, ?)',
     ),
-    insertCall: sqlite.prepare<[CallColumns & { checksum: Buffer }]>(
+    insertCall: sqlite.prepare<(string | number | Buffer | null)[]>(
       `INSERT INTO calls (${callColumns.join(', ')}, checksum)
-       VALUES (${callColumns.map((column) => `@${column}`).join(', ')}, @checksum)`,
+       VALUES (${callColumns.map(() => '?').join(', ')}, ?)`,
     ),
     insertReply: sqlite.prepare<
       [number, number, number, number, number, string | null, number, number, Buffer | null]
@@ -186,7 +193,13 @@ export function prepareStatements(sqlite: SqliteDatabase.Database): Statements {
   }
 }
 
-/** The row that an insert made. */
-export function madeBy({ lastInsertRowid }: SqliteDatabase.RunResult): number {
-  return Number(lastInsertRowid)
+/** The row that an insert made; else the one that was there before it. */
+export function madeOr(
+  { changes, lastInsertRowid }: SqliteDatabase.RunResult,
+  there: () => number | undefined,
+): number {
+  if (changes > 0) return Number(lastInsertRowid)
+  const row = there()
+  if (row === undefined) throw new Error('A row that could not be made is not there either.')
+  return row
 }
