@@ -121,10 +121,22 @@ describe('rmsNorm', () => {
   })
 })
 
-describe('swiglu', () => {
+/** By formula, in f64. */
+const activations = {
+  silu: (x: number) => x / (1 + Math.exp(-x)),
+  gelu_tanh: (x: number) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
+}
+
+describe.each(['silu', 'gelu_tanh'] as const)('gatedActivation: %s', (activation) => {
   const kernel = ([x]: Tensor[]): Tensor => {
     if (x === undefined) throw new Error('one input')
-    return fused.swiglu(x)
+    return fused.gatedActivation(x, activation)
+  }
+  const act = (gate: Tensor): Tensor => {
+    if (activation === 'silu') return ops.multiply(gate, ops.sigmoid(gate))
+    const inner = ops.add(gate, ops.multiply(ops.multiply(ops.square(gate), gate), 0.044715))
+    const tanh = ops.tanh(ops.multiply(inner, Math.sqrt(2 / Math.PI)))
+    return ops.multiply(ops.multiply(gate, 0.5), ops.add(tanh, 1))
   }
 
   test.each([
@@ -134,8 +146,7 @@ describe('swiglu', () => {
   ])('%i × %i equals the plain formula', (rows, n) => {
     const plain = ([x]: Tensor[]): Tensor => {
       if (x === undefined) throw new Error('one input')
-      const gate = ops.slice(x, [0, 0], [rows, n])
-      return ops.multiply(ops.multiply(gate, ops.sigmoid(gate)), ops.slice(x, [0, n], [rows, 2 * n]))
+      return ops.multiply(act(ops.slice(x, [0, 0], [rows, n])), ops.slice(x, [0, n], [rows, 2 * n]))
     }
     expectSame(kernel, plain, [random([rows, 2 * n], 3)])
   })
@@ -147,17 +158,18 @@ describe('swiglu', () => {
       ([x = new Float64Array()]) =>
         Float64Array.from({ length: rows * n }, (_, index) => {
           const at = Math.floor(index / n) * 2 * n + (index % n)
-          const gate = x[at] ?? 0
-          return (gate / (1 + Math.exp(-gate))) * (x[at + n] ?? 0)
+          return activations[activation](x[at] ?? 0) * (x[at + n] ?? 0)
         }),
       [random([rows, 2 * n], 3)],
     )
   })
 
   test('large magnitudes stay finite', () => {
-    const y = fused.swiglu(runtime.fromFloat32(Float32Array.of(1e4, -1e4, 2, 2), [1, 4])).toFloat32Array()
-    expect(y[0]).toBe(2e4)
-    expect(y[1]).toBeCloseTo(0, 20)
+    const x = runtime.fromFloat32(Float32Array.of(1e4, -1e4, 2, 2), [1, 4])
+    const { value, gradients } = differentiate(kernel, [x])
+    expect(value[0]).toBe(2e4)
+    expect(value[1]).toBeCloseTo(0, 20)
+    expect(gradients.every((gradient) => gradient.every(Number.isFinite))).toBe(true)
   })
 })
 

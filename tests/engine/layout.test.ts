@@ -56,7 +56,7 @@ const blind: CausalLM = {
   linears: model.linears,
   head: model.head,
   hidden: ({ ids, positions, segments }, lora) => model.hidden({ ids, positions, segments }, lora),
-  step: (tokens, lora) => model.step(tokens, lora),
+  plan: (lora) => model.plan(lora),
   logits: (hidden) => model.logits(hidden),
   createCache: (slots, positions) => model.createCache(slots, positions),
   rowNorms: (path) => model.rowNorms(path),

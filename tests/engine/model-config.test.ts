@@ -147,7 +147,8 @@ describe('rope scaling that depends on the length of the text', () => {
       const cache = model.createCache(1, 20)
       const ids = Int32Array.of(1)
       const step = { ids, positions: Int32Array.of(12), slots: Int32Array.of(0), cache }
-      expect(() => model.step(step, null)).toThrow(
+      using plan = model.plan(null)
+      expect(() => plan.step(step, [0])).toThrow(
         expect.objectContaining({ code: 'invalid_request', message: expect.stringContaining('12 tokens') }),
       )
     },

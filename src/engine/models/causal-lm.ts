@@ -25,6 +25,17 @@ export interface CachedTokens {
 }
 
 /** A decoder with its LM head, of any family. Made by `loadModel` or `createModel`. */
+/** A model with an adapter, laid out for generation. It sees changes that are made to their tensors in place. */
+export interface StepPlan extends Disposable {
+  /**
+   * Feeds rows into the cache, each of which sees what its slot holds before it; a row does not depend on the others.
+   * @param draws indices of rows
+   * @returns logits (draws, vocabulary)
+   * @throws ShadowError `invalid_request` beyond the context or outside the vocabulary
+   */
+  step(tokens: CachedTokens, draws: readonly number[]): Tensor
+}
+
 export interface CausalLM {
   /** What its tensors live in; all work on them happens in its thread. */
   readonly runtime: Runtime
@@ -47,8 +58,8 @@ export interface CausalLM {
    *   and is computed again in the backward pass
    */
   hidden(tokens: PackedTokens, view: AdapterView | null, checkpointed?: readonly Tensor[]): Tensor
-  /** The same for generation: reads and fills the cache, independent of batch mates. */
-  step(tokens: CachedTokens, view: AdapterView | null): Tensor
+  /** The same for generation, laid out once for many steps. */
+  plan(view: AdapterView | null): StepPlan
   /** hidden (n, h) → logits (n, vocabulary), each row independent of the others. */
   logits(hidden: Tensor): Tensor
   /** Keys and values for `slots` sequences of up to `positions` tokens. */

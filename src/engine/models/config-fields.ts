@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { ShadowError } from '../../lib/error.ts'
 import type { BlockSpec } from '../nn/decoder-block.ts'
-import type { Activation } from '../nn/gated-activation.ts'
+import type { Activation } from '../tensor/fused.ts'
 import type { RopeSettings } from '../nn/rope-frequencies.ts'
 import type { Architecture } from './architecture.ts'
 

@@ -1,7 +1,7 @@
 /** The one language model of this engine: token embedding, decoder blocks, a last norm and the LM head. */
 import { ShadowError } from '../../lib/error.ts'
-import type { CacheHandle } from '../native/addon.ts'
-import { type AttentionLayout, DecoderBlock } from '../nn/decoder-block.ts'
+import type { CacheHandle, DecoderSpec } from '../native/addon.ts'
+import { DecoderBlock } from '../nn/decoder-block.ts'
 import type { AdapterView } from '../nn/adapter-view.ts'
 import type { BaseTensor } from '../nn/base-tensor.ts'
 import type { LinearSpec } from '../nn/projections.ts'
@@ -14,7 +14,8 @@ import { checkpoint, multiply, take } from '../tensor/ops.ts'
 import type { Runtime } from '../tensor/runtime.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { type Architecture, architectureLinears, layerPrefix } from './architecture.ts'
-import type { CachedTokens, CausalLM, PackedTokens } from './causal-lm.ts'
+import type { CausalLM, PackedTokens, StepPlan } from './causal-lm.ts'
+import { checkIds, DecoderStepPlan } from './decoder-step-plan.ts'
 
 export class DecoderForCausalLM implements CausalLM {
   readonly runtime: Runtime
@@ -47,17 +48,41 @@ export class DecoderForCausalLM implements CausalLM {
     this.#norm = new RmsNorm(runtime, source, 'model.norm', hiddenSize, { eps: normEps, offset: normOffset })
     this.head = architecture.tiedEmbeddings ? this.#embedding : matrix('lm_head.weight')
     this.#blocks = architecture.layers.map(
-      (spec, layer) => new DecoderBlock(runtime, source, layerPrefix(layer), layer, spec),
+      (spec, layer) => new DecoderBlock(runtime, source, layerPrefix(layer), spec),
     )
     this.linears = architectureLinears(architecture)
   }
 
   hidden(tokens: PackedTokens, view: AdapterView | null, checkpointed?: readonly Tensor[]): Tensor {
-    return this.#forward(tokens.ids, tokens.positions, tokens, view, checkpointed)
+    const { runtime } = this
+    const { embeddingScale, layers } = this.architecture
+    checkIds(tokens.ids, this.vocabularySize)
+    const rotations = this.#rotaries.map((rotary) => rotary.at(runtime, tokens.positions, tokens))
+    const indices = runtime.fromInt32(tokens.ids)
+    const trained = view?.weights?.get(this.#embedding.tensor)
+    const embedded = trained === undefined ? this.#embedding.rows(indices) : take(trained, indices)
+    let x = embeddingScale === 1 ? embedded : multiply(embedded, embeddingScale)
+    this.#blocks.forEach((block, layer) => {
+      const rotation = rotations[layers[layer]?.rotation ?? -1] ?? null
+      const output = block.forward(x, rotation, tokens, view)
+      x = checkpointed === undefined ? output : checkpoint(output, [x, ...checkpointed])
+    })
+    return this.#norm.apply(x, view)
   }
 
-  step({ ids, positions, slots, cache }: CachedTokens, view: AdapterView | null): Tensor {
-    return this.#forward(ids, positions, { cache, slots, positions }, view)
+  plan(view: AdapterView | null): StepPlan {
+    const { runtime } = this
+    const spec = (): DecoderSpec => ({
+      embedding: this.#embedding.tensor.handle,
+      embeddingPacking: this.#embedding.packing,
+      embeddingScale: this.architecture.embeddingScale,
+      blocks: this.#blocks.map((block) => block.plan(view)),
+      norm: this.#norm.plan(),
+      head: this.head.tensor.handle,
+      headPacking: this.head.packing,
+    })
+    const handle = runtime.tidy(() => runtime.native.decoderPlan(spec()))
+    return new DecoderStepPlan(runtime, handle, this.#rotaries, this.vocabularySize)
   }
 
   logits(hidden: Tensor): Tensor {
@@ -97,34 +122,5 @@ export class DecoderForCausalLM implements CausalLM {
     this.#norm.dispose()
     this.#embedding.dispose()
     if (this.head !== this.#embedding) this.head.dispose()
-  }
-
-  #forward(
-    ids: Int32Array,
-    positions: Int32Array,
-    layout: AttentionLayout,
-    view: AdapterView | null,
-    checkpointed?: readonly Tensor[],
-  ): Tensor {
-    const { runtime } = this
-    const { embeddingScale, layers } = this.architecture
-    const outside = ids.find((id) => id < 0 || id >= this.vocabularySize)
-    if (outside !== undefined)
-      throw new ShadowError(
-        'invalid_request',
-        `Token id ${outside} is outside the vocabulary of ${this.vocabularySize}.`,
-      )
-    const runs = 'cache' in layout ? null : layout
-    const rotations = this.#rotaries.map((rotary) => rotary.at(runtime, positions, runs))
-    const indices = runtime.fromInt32(ids)
-    const trained = view?.weights?.get(this.#embedding.tensor)
-    const embedded = trained === undefined ? this.#embedding.rows(indices) : take(trained, indices)
-    let x = embeddingScale === 1 ? embedded : multiply(embedded, embeddingScale)
-    this.#blocks.forEach((block, layer) => {
-      const rotation = rotations[layers[layer]?.rotation ?? -1] ?? null
-      const output = block.forward(x, rotation, layout, view)
-      x = checkpointed === undefined ? output : checkpoint(output, [x, ...checkpointed])
-    })
-    return this.#norm.apply(x, view)
   }
 }

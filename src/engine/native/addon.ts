@@ -8,10 +8,13 @@ import { instructionSet, resolveAddonPath } from '../../setup/engine.mjs'
 
 declare const arrayBrand: unique symbol
 declare const cacheBrand: unique symbol
+declare const planBrand: unique symbol
 /** A native array; only the addon can look inside. */
 export type ArrayHandle = { readonly [arrayBrand]: true }
 /** Keys and values of running sequences. */
 export type CacheHandle = { readonly [cacheBrand]: true }
+/** A decoder laid out for generation. */
+export type PlanHandle = { readonly [planBrand]: true }
 
 type Unary = (x: ArrayHandle) => ArrayHandle
 type Binary = (a: ArrayHandle, b: ArrayHandle) => ArrayHandle
@@ -35,6 +38,63 @@ export interface Packing {
    * instruction; elsewhere, and in generation, products are float32. Default float32.
    */
   readonly products?: 'float32' | 'bfloat16'
+}
+
+/** `silu(x) = x·σ(x)`; `gelu_tanh` is GELU by its tanh formula (arXiv 1606.08415). */
+export type Activation = 'silu' | 'gelu_tanh'
+
+/** A decoder as the addon's plan is made from; what an adapter changes is in it. Arrays are float32 unless packed. */
+export interface DecoderSpec {
+  embedding: ArrayHandle
+  embeddingPacking: Packing | null
+  embeddingScale: number
+  blocks: readonly BlockPlan[]
+  norm: NormPlan
+  head: ArrayHandle
+  headPacking: Packing | null
+}
+
+export interface NormPlan {
+  weight: ArrayHandle
+  /** Added to the weight. */
+  offset: number
+  eps: number
+}
+
+/** Layers that read the same input; those of a stack lie in one matrix. */
+export interface ProjectionsPlan {
+  stacks: readonly {
+    weight: ArrayHandle
+    packing: Packing | null
+    /** A (r, in) and B (outputs, r), or null for both; `scale` multiplies their product. */
+    layers: readonly { outputs: number; a: ArrayHandle | null; b: ArrayHandle | null; scale: number }[]
+    /** What the outputs are multiplied by, adapter included. */
+    gain: ArrayHandle | null
+  }[]
+  bias: ArrayHandle | null
+}
+
+export interface BlockPlan {
+  inputNorm: NormPlan
+  mlpNorm: NormPlan
+  attendedNorm: NormPlan | null
+  mlpOutputNorm: NormPlan | null
+  queryNorm: NormPlan | null
+  keyNorm: NormPlan | null
+  qkv: ProjectionsPlan
+  output: ProjectionsPlan
+  gateUp: ProjectionsPlan
+  down: ProjectionsPlan
+  queryHeads: number
+  keyHeads: number
+  headDim: number
+  /** Of the scores. */
+  scale: number
+  /** Tokens that a token sees, itself included; 0: all. */
+  window: number
+  activation: Activation
+  /** Which angles turn queries and keys; −1: none. */
+  rotation: number
 }
 
 export interface NativeMemory {
@@ -101,7 +161,7 @@ export interface NativeAddon {
   randomBernoulli(key: ArrayHandle, probability: number, shape: Sizes): ArrayHandle
 
   rmsNorm(x: ArrayHandle, weight: ArrayHandle, eps: number): ArrayHandle
-  swiglu(gateUp: ArrayHandle): ArrayHandle
+  gatedActivation(gateUp: ArrayHandle, activation: Activation): ArrayHandle
   rope(x: ArrayHandle, cosines: ArrayHandle, sines: ArrayHandle, heads: number, headDim: number): ArrayHandle
   attention(
     qkv: ArrayHandle,
@@ -131,18 +191,6 @@ export interface NativeAddon {
     targets: ArrayHandle,
     needsGradient: boolean,
     packing: Packing | null,
-  ): ArrayHandle
-  cachedAttention(
-    qkv: ArrayHandle,
-    cache: CacheHandle,
-    layer: number,
-    slots: Sizes,
-    positions: Sizes,
-    queryHeads: number,
-    keyHeads: number,
-    headDim: number,
-    scale: number,
-    window: number,
   ): ArrayHandle
   sampleRows(
     logits: ArrayHandle,
@@ -187,6 +235,19 @@ export interface NativeAddon {
   kvCache(layers: number, slots: number, positions: number, heads: number, dim: number): CacheHandle
   kvCacheCopyPrefix(cache: CacheHandle, from: number, to: number, length: number): void
   kvCacheDispose(cache: CacheHandle): void
+  decoderPlan(spec: DecoderSpec): PlanHandle
+  /** Feeds rows into the cache; logits (draws, vocabulary) of those that are drawn from. */
+  decoderStep(
+    plan: PlanHandle,
+    cache: CacheHandle,
+    ids: Sizes,
+    positions: Sizes,
+    slots: Sizes,
+    cosines: readonly ArrayHandle[],
+    sines: readonly ArrayHandle[],
+    draws: Sizes,
+  ): ArrayHandle
+  decoderPlanDispose(plan: PlanHandle): void
 
   fromBytes(data: Uint8Array, shape: Sizes, dtype: DType): ArrayHandle
   /** A packed matrix as a dense float32 one. */
@@ -233,6 +294,7 @@ const landmarks = [
   'sampleRows',
   'valueAndGrad',
   'kvCache',
+  'decoderPlan',
   'packAffine',
   'memory',
 ]

@@ -186,6 +186,7 @@ Napi::Object initialise(Napi::Env, Napi::Object exports) {
   shadow::define_cache(exports);
   shadow::define_packing(exports);
   shadow::define_moments(exports);
+  shadow::define_decoder(exports);
   return exports;
 }
 

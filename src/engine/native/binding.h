@@ -54,8 +54,9 @@ Napi::Value wrap(Napi::Env env, mx::array array);
 Napi::Value wrap_all(Napi::Env env, std::vector<mx::array> arrays);
 ArrayBox& unwrap(const Napi::Value& value);
 mx::Dtype dtype_named(const std::string& name);
-/** Argument i: null for a dense matrix, or { bits, groupSize, scales }. */
-Packing packing_of(const Args& a, size_t i);
+/** Null for a dense matrix, or { bits, groupSize, scales }. */
+Packing packing_of(const Napi::Value& value);
+Activation activation_named(const std::string& name);
 
 void define_arrays(Napi::Object exports);
 void define_operations(Napi::Object exports);
@@ -65,5 +66,6 @@ void define_runtime(Napi::Object exports);
 void define_cache(Napi::Object exports);
 void define_packing(Napi::Object exports);
 void define_moments(Napi::Object exports);
+void define_decoder(Napi::Object exports);
 
 }  // namespace shadow

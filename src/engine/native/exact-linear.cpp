@@ -163,6 +163,7 @@ void multiply_panels(const FrozenMatrix& w, int panel, int end, int m, const flo
 }  // namespace
 
 void exact_linear(const FrozenMatrix& w, int m, const float* x, float* y, long ldy, bool accumulate) {
+  if (m == 0) return;
   const int panels = panels_of(w.rows);
   // Waking another thread costs more than a small product.
   if (static_cast<double>(m) * w.rows * w.columns < 1e6) {

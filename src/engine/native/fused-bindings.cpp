@@ -16,7 +16,7 @@ Napi::Value lora(const Args& a) {
   std::vector<LoraFactors> factors;
   for (size_t i = 0; i < a_factors.size(); i++) factors.push_back({a_factors[i], b_factors[i]});
   return wrap(a.env(), lora_linear(a.array(0), a.array(1), a.integers(2), factors, static_cast<float>(a.number(5)),
-                                   a.optional_array(6), a.boolean(7), packing_of(a, 8)));
+                                   a.optional_array(6), a.boolean(7), packing_of(a.value(8))));
 }
 
 Napi::Value optimizer_step(const Args& a) {
@@ -59,11 +59,19 @@ Napi::Value sample(const Args& a) {
 
 }  // namespace
 
+Activation activation_named(const std::string& name) {
+  if (name == "silu") return Activation::silu;
+  if (name == "gelu_tanh") return Activation::gelu_tanh;
+  throw std::invalid_argument("unknown activation " + name);
+}
+
 void define_fused(Napi::Object exports) {
   define(exports, "rmsNorm", [](const Args& a) {
     return wrap(a.env(), rms_norm(a.array(0), a.array(1), static_cast<float>(a.number(2))));
   });
-  define(exports, "swiglu", [](const Args& a) { return wrap(a.env(), swiglu(a.array(0))); });
+  define(exports, "gatedActivation", [](const Args& a) {
+    return wrap(a.env(), gated_activation(a.array(0), activation_named(a.text(1))));
+  });
   define(exports, "rope", [](const Args& a) {
     return wrap(a.env(), rope(a.array(0), a.array(1), a.array(2), a.integer(3), a.integer(4)));
   });
@@ -74,11 +82,7 @@ void define_fused(Napi::Object exports) {
   define(exports, "loraLinear", lora);
   define(exports, "linearCrossEntropy", [](const Args& a) {
     return wrap(a.env(), linear_cross_entropy(a.array(0), a.array(1), a.array(2), a.array(3), a.boolean(4),
-                                               packing_of(a, 5)));
-  });
-  define(exports, "cachedAttention", [](const Args& a) {
-    return wrap(a.env(), cached_attention(a.array(0), a.cache(1), a.integer(2), a.integers(3), a.integers(4),
-                                          heads_of(a, 5), static_cast<float>(a.number(8)), a.integer(9)));
+                                               packing_of(a.value(5))));
   });
   define(exports, "sampleRows", sample);
   define(exports, "adamw", optimizer_step);

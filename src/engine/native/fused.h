@@ -16,8 +16,10 @@ namespace mx = mlx::core;
 /** x · weight / rms(x) over the last axis. x (..., d), weight (d). */
 mx::array rms_norm(const mx::array& x, const mx::array& weight, float eps);
 
-/** silu(gate) · up. gate_up (rows, 2n) holds gate in its first n columns, up in the rest; result (rows, n). */
-mx::array swiglu(const mx::array& gate_up);
+enum class Activation { silu, gelu_tanh };
+
+/** act(gate) · up. gate_up (rows, 2n) holds gate in its first n columns, up in the rest; result (rows, n). */
+mx::array gated_activation(const mx::array& gate_up, Activation activation);
 
 /** Rotary embedding, half-split (Hugging Face) layout, of the first `heads` heads of each row.
  *  x (rows, c), cosines and sines (rows, d / 2); of each head the first d ≤ head_dim columns are rotated. */
@@ -73,12 +75,6 @@ class KvCache {
   std::unique_ptr<float[]> keys_;
   std::unique_ptr<float[]> values_;
 };
-
-/** Writes each row's key and value into the cache at (slot, position), then lets the row attend to its slot's
- *  positions 0..position, the last `window` of them unless that is 0. Rows of one slot may come together, in any
- *  order. No derivative. */
-mx::array cached_attention(const mx::array& qkv, std::shared_ptr<KvCache> cache, int layer, std::vector<int> slots,
-                           std::vector<int> positions, Heads heads, float scale, int window);
 
 struct AdamW {
   double learning_rate, beta1, beta2, eps, weight_decay;

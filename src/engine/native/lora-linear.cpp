@@ -113,7 +113,7 @@ class LoraLinearGrad : public FusedPrimitive {
 mx::array recomputed(const mx::array& x) {
   if (!x.has_primitive()) return x;
   const std::string name = x.primitive().name();
-  if (name != "RmsNorm" && name != "Swiglu") return x;
+  if (name != "RmsNorm" && name != "GatedActivation") return x;
   return mx::array(x.shape(), x.dtype(), x.primitive_ptr(), x.inputs());
 }
 

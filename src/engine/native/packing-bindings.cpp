@@ -28,8 +28,7 @@ Napi::Value from_bytes(const Args& a) {
 
 }  // namespace
 
-Packing packing_of(const Args& a, size_t i) {
-  auto value = a.value(i);
+Packing packing_of(const Napi::Value& value) {
   if (value.IsNull() || value.IsUndefined()) return {};
   if (!value.IsObject()) throw std::invalid_argument("expected a packing");
   auto object = value.As<Napi::Object>();
@@ -44,11 +43,11 @@ Packing packing_of(const Args& a, size_t i) {
 
 void define_packing(Napi::Object exports) {
   define(exports, "fromBytes", from_bytes);
-  define(exports, "unpack", [](const Args& a) { return wrap(a.env(), unpacked(a.array(0), packing_of(a, 1))); });
+  define(exports, "unpack", [](const Args& a) { return wrap(a.env(), unpacked(a.array(0), packing_of(a.value(1)))); });
   define(exports, "takeRows", [](const Args& a) {
-    return wrap(a.env(), take_rows(a.array(0), a.array(1), packing_of(a, 2)));
+    return wrap(a.env(), take_rows(a.array(0), a.array(1), packing_of(a.value(2))));
   });
-  define(exports, "toPanels", [](const Args& a) { return wrap(a.env(), to_panels(a.array(0), packing_of(a, 1))); });
+  define(exports, "toPanels", [](const Args& a) { return wrap(a.env(), to_panels(a.array(0), packing_of(a.value(1)))); });
   define(exports, "packAffine", [](const Args& a) {
     return wrap(a.env(), pack(a.array(0), a.array(1), a.array(2), a.integer(3), a.integer(4)));
   });

@@ -5,6 +5,7 @@
 #include "fused.h"
 #include "parallel.h"
 #include "primitive.h"
+#include "row-kernels.h"
 #include "simd.h"
 
 namespace shadow {
@@ -76,10 +77,7 @@ class RmsNorm : public FusedPrimitive {
       float* y = out[0].template data<float>();
       int d = width(in[0]);
       parallel_ranges(rows(in[0]), 16, [&](long begin, long end) {
-        for (long r = begin; r < end; r++) {
-          float scale = inverse_rms(x + r * d, d, eps);
-          for (int i = 0; i < d; i++) y[r * d + i] = x[r * d + i] * scale * w[i];
-        }
+        for (long r = begin; r < end; r++) rms_norm_row(x + r * d, w, 0, eps, d, y + r * d);
       });
     });
   }
@@ -101,6 +99,11 @@ class RmsNorm : public FusedPrimitive {
 };
 
 }  // namespace
+
+void rms_norm_row(const float* x, const float* w, float offset, float eps, int d, float* y) {
+  const float scale = inverse_rms(x, d, eps);
+  for (int i = 0; i < d; i++) y[i] = x[i] * scale * (w[i] + offset);
+}
 
 mx::array rms_norm(const mx::array& x, const mx::array& weight, float eps) {
   require(x.ndim() >= 1 && weight.ndim() == 1 && weight.shape(0) == width(x), "rmsNorm: weight must match the last axis");

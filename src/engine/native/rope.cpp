@@ -5,6 +5,7 @@
 #include "fused.h"
 #include "parallel.h"
 #include "primitive.h"
+#include "row-kernels.h"
 
 namespace shadow {
 namespace {
@@ -25,19 +26,7 @@ class Rope : public FusedPrimitive {
       float sign = back ? -1.0f : 1.0f;
       parallel_ranges(rows(in[0]), 32, [&](long begin, long end) {
         for (long r = begin; r < end; r++) {
-          const float* cs = cosines + r * half;
-          const float* sn = sines + r * half;
-          for (int h = 0; h < heads; h++) {
-            const float* from = x + r * c + h * dim;
-            float* to = y + r * c + h * dim;
-            for (int i = 0; i < half; i++) {
-              float s = sign * sn[i];
-              to[i] = from[i] * cs[i] - from[i + half] * s;
-              to[i + half] = from[i + half] * cs[i] + from[i] * s;
-            }
-            for (int i = 2 * half; i < dim; i++) to[i] = from[i];
-          }
-          std::memcpy(y + r * c + heads * dim, x + r * c + heads * dim, sizeof(float) * (c - heads * dim));
+          rope_row(x + r * c, cosines + r * half, sines + r * half, half, sign, heads, dim, c, y + r * c);
         }
       });
     });
@@ -56,6 +45,21 @@ class Rope : public FusedPrimitive {
 };
 
 }  // namespace
+
+void rope_row(const float* x, const float* cosines, const float* sines, int half, float sign, int heads, int dim,
+              int columns, float* y) {
+  for (int h = 0; h < heads; h++) {
+    const float* from = x + h * dim;
+    float* to = y + h * dim;
+    for (int i = 0; i < half; i++) {
+      const float first = from[i], second = from[i + half], s = sign * sines[i];
+      to[i] = first * cosines[i] - second * s;
+      to[i + half] = second * cosines[i] + first * s;
+    }
+    for (int i = 2 * half; i < dim; i++) to[i] = from[i];
+  }
+  if (y != x) std::memcpy(y + heads * dim, x + heads * dim, sizeof(float) * (columns - heads * dim));
+}
 
 mx::array rope(const mx::array& x, const mx::array& cosines, const mx::array& sines, int heads, int head_dim) {
   require(x.ndim() == 2 && heads * head_dim <= width(x), "rope: heads do not fit the rows");

@@ -81,8 +81,8 @@ void read_packed(const FrozenMatrix& w, int row, int column, int count, float* o
   }
 }
 
-/** Some columns of one row, in float32. */
-void read_row(const FrozenMatrix& w, int row, int column, int count, float* out) {
+/** Some columns of one row of a packed matrix, in float32. */
+void read_columns(const FrozenMatrix& w, int row, int column, int count, float* out) {
   if (w.packing.bits != 16) return read_packed(w, row, column, count, out);
   const uint16_t* from = w.bf16() + (size_t)row * w.columns + column;
   for (int i = 0; i < count; i++) out[i] = read_one(from + i);
@@ -99,7 +99,7 @@ class TakeRows : public FusedPrimitive {
       const int* indices = in[1].template data<int>();
       float* to = out[0].template data<float>();
       parallel_ranges(in[1].size(), 16, [&](long begin, long end) {
-        for (long i = begin; i < end; i++) read_row(w, indices[i], 0, w.columns, to + i * w.columns);
+        for (long i = begin; i < end; i++) read_row(w, indices[i], to + i * w.columns);
       });
     });
   }
@@ -117,6 +117,11 @@ float* scratch(size_t floats) {
 }
 
 size_t scale_bytes(mx::Dtype dtype) { return dtype == mx::float32 ? 4 : 2; }
+
+void read_row(const FrozenMatrix& w, int row, float* out) {
+  if (w.packing.packed()) read_columns(w, row, 0, w.columns, out);
+  else std::memcpy(out, w.dense() + (size_t)row * w.columns, sizeof(float) * w.columns);
+}
 
 void fill_panel(const FrozenMatrix& w, int panel, int column, int depth, float* out, long ld) {
   const int first = panel * kPanelRows, count = std::min(kPanelRows, w.rows - first);
@@ -140,7 +145,7 @@ void unpack(const FrozenMatrix& w, int first, int count, int column, int width, 
           for (int j = 0; j < kNativeLanes; j++) store_native(out + (size_t)(i + r + j) * width + p + q, rows[j]);
         }
     }
-  for (; i < count; i++) read_row(w, first + i, column, width, out + (size_t)i * width);
+  for (; i < count; i++) read_columns(w, first + i, column, width, out + (size_t)i * width);
 }
 
 mx::array take_rows(const mx::array& weight, const mx::array& indices, const Packing& packing) {

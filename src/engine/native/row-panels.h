@@ -15,6 +15,9 @@ inline int panels_of(int rows) { return (rows + kPanelRows - 1) / kPanelRows; }
  *  depth are multiples of the group, where there are groups. */
 void fill_panel(const FrozenMatrix& w, int panel, int column, int depth, float* out, long ld);
 
+/** Row `row` of the matrix as float32. */
+void read_row(const FrozenMatrix& w, int row, float* out);
+
 /** Room for this thread's tile; it grows to the largest one asked for. */
 float* scratch(size_t floats);
 

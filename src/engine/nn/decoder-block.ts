@@ -1,10 +1,17 @@
 /** The pre-norm transformer block that Llama and its relatives share; `BlockSpec` says where they differ. */
-import type { CacheHandle } from '../native/addon.ts'
-import { attention, cachedAttention, type Heads, type Runs, rope } from '../tensor/fused.ts'
+import type { BlockPlan } from '../native/addon.ts'
+import {
+  type Activation,
+  attention,
+  gatedActivation,
+  type Heads,
+  rope,
+  type Runs,
+  scoring,
+} from '../tensor/fused.ts'
 import { add, concatenate, reshape, slice } from '../tensor/ops.ts'
 import type { Runtime } from '../tensor/runtime.ts'
 import type { Tensor } from '../tensor/tensor.ts'
-import { type Activation, gatedActivation } from './gated-activation.ts'
 import type { AdapterView } from './adapter-view.ts'
 import type { BaseTensor } from './base-tensor.ts'
 import { type ApplyOptions, type LinearSpec, Projections } from './projections.ts'
@@ -31,15 +38,6 @@ export interface BlockSpec {
   /** Which of the model's rotary embeddings turns queries and keys; null: none. */
   rotation: number | null
 }
-
-/** Rows of running sequences. */
-export interface CachedLayout {
-  cache: CacheHandle
-  slots: Int32Array
-  positions: Int32Array
-}
-
-export type AttentionLayout = Runs | CachedLayout
 
 /** The linear layers of one block, by what they read. */
 export function blockLinears(prefix: string, spec: BlockSpec) {
@@ -90,7 +88,6 @@ export function blockNorms(prefix: string, spec: BlockSpec): { path: string; siz
  */
 export class DecoderBlock {
   readonly #spec: BlockSpec
-  readonly #layer: number
   readonly #inputNorm: RmsNorm
   readonly #attendedNorm: RmsNorm | null
   readonly #mlpNorm: RmsNorm
@@ -101,13 +98,12 @@ export class DecoderBlock {
   readonly #gateUp: Projections
   readonly #down: Projections
 
-  constructor(runtime: Runtime, source: WeightSource, prefix: string, layer: number, spec: BlockSpec) {
+  constructor(runtime: Runtime, source: WeightSource, prefix: string, spec: BlockSpec) {
     const norm = (name: string, size = spec.hiddenSize): RmsNorm =>
       new RmsNorm(runtime, source, `${prefix}.${name}`, size, { eps: spec.normEps, offset: spec.normOffset })
     const { sandwichNorms, heads } = spec
     const linears = blockLinears(prefix, spec)
     this.#spec = spec
-    this.#layer = layer
     this.#inputNorm = norm('input_layernorm')
     this.#attendedNorm = sandwichNorms ? norm('post_attention_layernorm') : null
     this.#mlpNorm = norm(sandwichNorms ? 'pre_feedforward_layernorm' : 'post_attention_layernorm')
@@ -125,21 +121,41 @@ export class DecoderBlock {
    * x (tokens, hiddenSize) → the same shape.
    * @param rotation the angles of this layer's rotary embedding; null: positions are not encoded here
    */
-  forward(x: Tensor, rotation: Rotation | null, layout: AttentionLayout, view: AdapterView | null): Tensor {
+  forward(x: Tensor, rotation: Rotation | null, runs: Runs, view: AdapterView | null): Tensor {
     const { heads, activation } = this.#spec
-    const options = { view, exactRows: 'cache' in layout }
+    const options = { view }
     const qkv = this.#normaliseHeads(this.#qkv.apply(this.#inputNorm.apply(x, view), options), view)
     const rotated =
       rotation === null
         ? qkv
         : rope(qkv, rotation.cosines, rotation.sines, heads.query + heads.key, heads.dim)
-    const attended =
-      'cache' in layout
-        ? cachedAttention(rotated, layout.cache, this.#layer, layout.slots, layout.positions, heads)
-        : attention(rotated, layout, heads)
+    const attended = attention(rotated, runs, heads)
     const middle = addTo(x, this.#output, attended, this.#attendedNorm, options)
     const gateUp = this.#gateUp.apply(this.#mlpNorm.apply(middle, view), options)
     return addTo(middle, this.#down, gatedActivation(gateUp, activation), this.#mlpOutputNorm, options)
+  }
+
+  /** The same for generation. */
+  plan(view: AdapterView | null): BlockPlan {
+    const { heads, activation, rotation } = this.#spec
+    return {
+      inputNorm: this.#inputNorm.plan(),
+      mlpNorm: this.#mlpNorm.plan(),
+      attendedNorm: this.#attendedNorm?.plan() ?? null,
+      mlpOutputNorm: this.#mlpOutputNorm?.plan() ?? null,
+      queryNorm: this.#headNorms?.query.plan() ?? null,
+      keyNorm: this.#headNorms?.key.plan() ?? null,
+      qkv: this.#qkv.plan(view),
+      output: this.#output.plan(view),
+      gateUp: this.#gateUp.plan(view),
+      down: this.#down.plan(view),
+      queryHeads: heads.query,
+      keyHeads: heads.key,
+      headDim: heads.dim,
+      ...scoring(heads),
+      activation,
+      rotation: rotation ?? -1,
+    }
   }
 
   /** √Σ W² of each row of a layer of this block; null for others. */

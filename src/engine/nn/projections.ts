@@ -1,4 +1,5 @@
 /** Linear layers that read the same input, stacked into one frozen matrix so that one product serves them all. */
+import type { ProjectionsPlan } from '../native/addon.ts'
 import { samePacking } from '../tensor/frozen-matrix.ts'
 import { add, concatenate } from '../tensor/ops.ts'
 import type { Runtime } from '../tensor/runtime.ts'
@@ -24,8 +25,6 @@ export interface ApplyOptions {
   view?: AdapterView | null
   /** Added to the result. */
   residual?: Tensor
-  /** Inference: results do not depend on the other rows of the batch. */
-  exactRows?: boolean
 }
 
 export class Projections {
@@ -69,13 +68,20 @@ export class Projections {
     return this.#bias === null ? product : add(product, current(options.view ?? null, this.#bias))
   }
 
-  #multiply(x: Tensor, { view = null, residual, exactRows = false }: ApplyOptions): Tensor {
+  #multiply(x: Tensor, { view = null, residual }: ApplyOptions): Tensor {
     const [first, ...rest] = this.#stacks
     if (first === undefined) return x
-    if (rest.length === 0) return first.apply(x, { view, residual, exactRows })
-    const parts = rest.map((stack) => stack.apply(x, { view, exactRows }))
-    const result = concatenate([first.apply(x, { view, exactRows }), ...parts], 1)
+    if (rest.length === 0) return first.apply(x, { view, residual })
+    const result = concatenate(
+      [first.apply(x, { view }), ...rest.map((stack) => stack.apply(x, { view }))],
+      1,
+    )
     return residual === undefined ? result : add(result, residual)
+  }
+
+  /** For generation. */
+  plan(view: AdapterView | null): ProjectionsPlan {
+    return { stacks: this.#stacks.map((stack) => stack.plan(view)), bias: this.#bias?.handle ?? null }
   }
 
   /** √Σ W² of each row of one of the layers, (outFeatures); null for a layer that is not among them. */

@@ -1,4 +1,5 @@
 /** Normalisation by the root mean square, with a weight for each column. */
+import type { NormPlan } from '../native/addon.ts'
 import { rmsNorm } from '../tensor/fused.ts'
 import { add } from '../tensor/ops.ts'
 import type { Runtime } from '../tensor/runtime.ts'
@@ -30,6 +31,10 @@ export class RmsNorm {
     const { eps, offset } = this.#options
     const weight = current(view, this.#weight)
     return rmsNorm(x, offset === 0 ? weight : add(weight, offset), eps)
+  }
+
+  plan(): NormPlan {
+    return { weight: this.#weight.handle, ...this.#options }
   }
 
   baseTensor(): BaseTensor {

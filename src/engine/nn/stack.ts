@@ -1,4 +1,5 @@
 /** Neighbouring linear layers whose frozen weights lie in one matrix, with an adapter's part of each. */
+import type { ProjectionsPlan } from '../native/addon.ts'
 import type { FrozenMatrix } from '../tensor/frozen-matrix.ts'
 import { type LoraFactors, loraLinear, type LoraLinearOptions } from '../tensor/fused.ts'
 import {
@@ -24,8 +25,6 @@ export interface StackOptions {
   view: AdapterView | null
   /** Added to the result. */
   residual?: Tensor | undefined
-  /** Inference: results do not depend on the other rows of the batch. */
-  exactRows: boolean
 }
 
 export class Stack {
@@ -42,23 +41,42 @@ export class Stack {
   }
 
   /** x (rows, inFeatures) → (rows, Σ outFeatures). */
-  apply(x: Tensor, { view, residual, exactRows }: StackOptions): Tensor {
+  apply(x: Tensor, { view, residual }: StackOptions): Tensor {
     const trained = view?.weights?.get(this.#weight.tensor)
     if (trained !== undefined) {
       const product = matmul(x, transpose(trained))
       return residual === undefined ? product : add(product, residual)
     }
     const added = residual === undefined ? {} : { residual }
-    if (view === null) return this.#product(x, { exactRows, ...added })
+    if (view === null) return this.#product(x, added)
     const gains = this.#gains(view)
     if (view.dropout === undefined && gains === null)
-      return this.#product(x, { exactRows, ...this.#lora(view), ...added })
+      return this.#product(x, { ...this.#lora(view), ...added })
     const changed =
       view.dropout === undefined
-        ? this.#product(x, { exactRows, ...this.#lora(view) })
+        ? this.#product(x, this.#lora(view))
         : this.#withDropout(x, view, view.dropout, gains)
     const scaled = gains === null || view.dropout !== undefined ? changed : multiply(changed, joined(gains))
     return residual === undefined ? scaled : add(scaled, residual)
+  }
+
+  /** For generation. DoRA's gains, where there are any, are the view's to keep. */
+  plan(view: AdapterView | null): ProjectionsPlan['stacks'][number] {
+    const gains = view === null ? null : this.#gains(view)
+    return {
+      weight: this.#weight.tensor.handle,
+      packing: this.#weight.packing,
+      layers: this.linears.map(({ path, outFeatures }) => {
+        const pair = view?.factors(path) ?? null
+        return {
+          outputs: outFeatures,
+          a: pair?.a.handle ?? null,
+          b: pair?.b.handle ?? null,
+          scale: view?.scale(path) ?? 1,
+        }
+      }),
+      gain: gains === null ? null : joined(gains).handle,
+    }
   }
 
   /** √Σ W² of each row of one layer, (outFeatures). */

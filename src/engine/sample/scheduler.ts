@@ -9,8 +9,7 @@ import { setImmediate } from 'node:timers'
 import { ShadowError } from '../../lib/error.ts'
 import type { LoraAdapter } from '../adapters/lora.ts'
 import type { AdapterView } from '../nn/adapter-view.ts'
-import type { CausalLM } from '../models/causal-lm.ts'
-import { take } from '../tensor/ops.ts'
+import type { CausalLM, StepPlan } from '../models/causal-lm.ts'
 import { UniformStream } from './random.ts'
 import { checkRequest, type GenerateRequest, type GenerateResult } from './request.ts'
 import { SlotTable } from './slots.ts'
@@ -54,6 +53,8 @@ export class GenerationScheduler {
   readonly #model: CausalLM
   readonly #options: Required<SchedulerOptions>
   readonly #slots: SlotTable
+  /** By adapter; null: the base model. */
+  readonly #plans = new Map<string | null, StepPlan>()
   readonly #adapters = new Map<string, AdapterView>()
   #waiting: Sequence[] = []
   #running: Sequence[] = []
@@ -69,6 +70,8 @@ export class GenerationScheduler {
   /** Makes an adapter available to requests under this name. After it was trained further it is added again. */
   addAdapter(name: string, adapter: LoraAdapter): void {
     this.#adapters.set(name, adapter.servingView())
+    this.#plans.get(name)?.[Symbol.dispose]()
+    this.#plans.delete(name)
   }
 
   /** Sequences waiting and running. */
@@ -115,6 +118,8 @@ export class GenerationScheduler {
     this.#closed = true
     const reason = new ShadowError('busy', 'The generator is shutting down.')
     for (const sequence of [...this.#waiting, ...this.#running]) this.#drop(sequence, reason)
+    for (const plan of this.#plans.values()) plan[Symbol.dispose]()
+    this.#plans.clear()
     this.#slots.dispose()
   }
 
@@ -189,24 +194,20 @@ export class GenerationScheduler {
   #run(step: Step): void {
     const { runtime } = this.#model
     const adapter = step.fed[0]?.sequence.adapter ?? null
-    const view = adapter === null ? null : (this.#adapters.get(adapter) ?? null)
+    const plan = this.#planOf(adapter)
     const drawn = runtime.tidy(() => {
-      const hidden = this.#model.step(
+      const logits = plan.step(
         {
           ids: Int32Array.from(step.ids),
           positions: Int32Array.from(step.positions),
           slots: Int32Array.from(step.slots),
           cache: this.#slots.cache,
         },
-        view,
+        step.draws.map(({ row }) => row),
       )
-      if (step.draws.length === 0) {
-        runtime.evaluate([hidden])
-        return null
-      }
-      const last = take(hidden, runtime.fromInt32(step.draws.map(({ row }) => row)))
+      if (step.draws.length === 0) return null
       return runtime.native.sampleRows(
-        this.#model.logits(last).handle,
+        logits.handle,
         Float64Array.from(step.draws, ({ sequence }) => sequence.request.temperature),
         Float64Array.from(step.draws, ({ sequence }) => sequence.request.topP),
         Float64Array.from(step.draws, ({ sequence }) => sequence.random.next()),
@@ -220,6 +221,14 @@ export class GenerationScheduler {
     step.draws.forEach(({ sequence }, index) => {
       this.#accept(sequence, drawn?.[0][index] ?? 0, drawn?.[1][index] ?? Number.NaN)
     })
+  }
+
+  #planOf(adapter: string | null): StepPlan {
+    const known = this.#plans.get(adapter)
+    if (known !== undefined) return known
+    const plan = this.#model.plan(adapter === null ? null : (this.#adapters.get(adapter) ?? null))
+    this.#plans.set(adapter, plan)
+    return plan
   }
 
   #accept(sequence: Sequence, id: number, logprob: number): void {

@@ -1,7 +1,9 @@
 /** The engine's own operations: one native call where plain operations would make many, each with a derivative. */
-import type { CacheHandle } from '../native/addon.ts'
+import type { Activation } from '../native/addon.ts'
 import { FrozenMatrix } from './frozen-matrix.ts'
 import type { Tensor } from './tensor.ts'
+
+export type { Activation } from '../native/addon.ts'
 
 /** How attention's heads are laid out. */
 export interface Heads {
@@ -15,14 +17,22 @@ export interface Heads {
   window?: number
 }
 
+/** The scale of the scores, and the window, 0 for none. */
+export function scoring({ dim, scale = 1 / Math.sqrt(dim), window = 0 }: Heads): {
+  scale: number
+  window: number
+} {
+  return { scale, window }
+}
+
 /** x · weight / rms(x) over the last axis. x (…, d), weight (d). */
 export function rmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor {
   return x.runtime.wrap(x.runtime.native.rmsNorm(x.handle, weight.handle, eps))
 }
 
-/** silu(gate) · up; gateUp (rows, 2n) holds gate, then up, in each row; result (rows, n). */
-export function swiglu(gateUp: Tensor): Tensor {
-  return gateUp.runtime.wrap(gateUp.runtime.native.swiglu(gateUp.handle))
+/** act(gate) · up; gateUp (rows, 2n) holds gate, then up, in each row; result (rows, n). */
+export function gatedActivation(gateUp: Tensor, activation: Activation): Tensor {
+  return gateUp.runtime.wrap(gateUp.runtime.native.gatedActivation(gateUp.handle, activation))
 }
 
 /**
@@ -48,7 +58,8 @@ export interface Runs {
  * Result (tokens, query·dim). Memory grows with the longest path, not with its square.
  */
 export function attention(qkv: Tensor, { segments, parents = new Int32Array() }: Runs, heads: Heads): Tensor {
-  const { query, key, dim, scale = 1 / Math.sqrt(dim), window = 0 } = heads
+  const { query, key, dim } = heads
+  const { scale, window } = scoring(heads)
   const { native } = qkv.runtime
   return qkv.runtime.wrap(native.attention(qkv.handle, segments, parents, query, key, dim, scale, window))
 }
@@ -125,24 +136,5 @@ export function linearCrossEntropy(
       needsGradient,
       packing,
     ),
-  )
-}
-
-/**
- * Attention of generation: each row's key and value go into the cache at (slots[i], positions[i]), then the row
- * attends to positions 0…positions[i] of its slot. qkv as in `attention`. Evaluate before the next step; no derivative.
- */
-export function cachedAttention(
-  qkv: Tensor,
-  cache: CacheHandle,
-  layer: number,
-  slots: Int32Array,
-  positions: Int32Array,
-  heads: Heads,
-): Tensor {
-  const { query, key, dim, scale = 1 / Math.sqrt(dim), window = 0 } = heads
-  const { native } = qkv.runtime
-  return qkv.runtime.wrap(
-    native.cachedAttention(qkv.handle, cache, layer, slots, positions, query, key, dim, scale, window),
   )
 }
