@@ -24,6 +24,15 @@ test('the portable set needs nothing and uses no bfloat16 products', () => {
 test('the addon names what it was compiled for', () => {
   const wanted = instructionSet().name
   const used = new Runtime().native.instructions()
-  expect(['avx512-bf16', 'avx512', 'avx2', 'neon', 'portable', 'portable-bf16', 'avx2-bf16']).toContain(used)
+  expect([
+    'avx512-bf16',
+    'avx512',
+    'avx2',
+    'neon',
+    'portable',
+    'wide',
+    'portable-bf16',
+    'avx2-bf16',
+  ]).toContain(used)
   if (wanted !== 'native') expect(used).toBe(wanted)
 })

@@ -8,9 +8,15 @@ import { instructionSets } from '../../src/engine/native/build-flags.mjs'
 import { instructionSet } from '../../src/setup/engine.mjs'
 
 const bootstrap = fileURLToPath(new URL('../../src/setup/bootstrap.mjs', import.meta.url))
-const tests = ['kernels', 'bfloat16', 'frozen-matrix', 'generation'].map(
-  (name) => `tests/engine/${name}.test.ts`,
-)
+const tests = [
+  'kernels',
+  'bfloat16',
+  'frozen-matrix',
+  'quantised-model',
+  'families',
+  'generation',
+  'instructions',
+].map((name) => `tests/engine/${name}.test.ts`)
 
 for (const name of Object.keys(instructionSets)) {
   process.env['SHADOW_ENGINE_INSTRUCTIONS'] = name

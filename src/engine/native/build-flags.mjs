@@ -12,7 +12,8 @@ export const nodeApiVersion = 9
 
 /**
  * What the kernels may be compiled for, by name: the compiler's flags, and the processor's flags (as /proc/cpuinfo
- * names them) without which the addon would crash. `native` is all that this machine has.
+ * names them) without which the addon would crash. `native` is all that this machine has; `wide` runs the code that is
+ * written for registers of 64 bytes where there are none.
  * @type {Record<string, { flags: string[], needs: string[] }>}
  */
 export const instructionSets = {
@@ -21,6 +22,7 @@ export const instructionSets = {
   avx512: { flags: ['-march=x86-64-v4', '-DSHADOW_NO_BF16'], needs: ['avx512f', 'avx512bw', 'avx512vl'] },
   avx2: { flags: ['-march=x86-64-v3', '-DSHADOW_NO_BF16'], needs: ['avx2', 'fma', 'f16c', 'bmi2'] },
   portable: { flags: ['-DSHADOW_NO_BF16'], needs: [] },
+  wide: { flags: ['-DSHADOW_NO_BF16', '-DSHADOW_WIDE_LANES'], needs: [] },
 }
 
 /**

@@ -35,10 +35,7 @@ void tile(int depth, const float* x, long ldx, const float* panel, float* sums, 
       acc[r][part] = first ? native{} : load_native(sums + r * kLanes + part * kNativeLanes);
   for (int i = 0; i < depth; i++, panel += kPanelRows) {
     native row[kParts];
-    for (int part = 0; part < kParts; part++) {
-      row[part] = load_native(panel + part * kNativeLanes);
-      pin(row[part]);
-    }
+    for (int part = 0; part < kParts; part++) row[part] = pinned(load_native(panel + part * kNativeLanes));
     for (int r = 0; r < R; r++) {
       const native element = x[r * ldx + i] - native{};
       for (int part = 0; part < kParts; part++) acc[r][part] += element * row[part];

@@ -23,8 +23,9 @@ struct Pair {
   Half low, high;
 };
 
-// `native`: one register. kVectors: how many vectors the registers hold.
-#if defined(__AVX512F__)
+// `native`: one register. kVectors: how many vectors the registers hold. SHADOW_WIDE_LANES is for tests: the code of
+// wide registers, lane by lane, on a processor that has none.
+#if defined(__AVX512F__) || defined(SHADOW_WIDE_LANES)
 typedef floats16 native;
 typedef ints16 native_ints;
 typedef floats16 vec;
@@ -143,21 +144,16 @@ inline T high_half(Pair<T> v) {
   return v.high;
 }
 
-/** Keeps v in registers: compilers like to read it from memory again for each use, which then bounds the loop. */
-template <class T>
-inline void pin([[maybe_unused]] T& v) {
+/** v, in a register for good: compilers like to read it from memory again for each use, which then bounds the loop. */
+inline native pinned(native v) {
 #if defined(__AVX512F__)
   asm("" : "+v"(v));
-#elif defined(__x86_64__)
+#elif defined(__x86_64__) && !defined(SHADOW_WIDE_LANES)
   asm("" : "+x"(v));
 #elif defined(__aarch64__)
   asm("" : "+w"(v));
 #endif
-}
-template <class T>
-inline void pin(Pair<T>& v) {
-  pin(v.low);
-  pin(v.high);
+  return v;
 }
 
 }  // namespace shadow

@@ -23,8 +23,7 @@ void tile(int k, float alpha, Strided a, const float* b, long ldb, float* c, lon
     if constexpr (PART) std::memcpy(last, b + (V - 1) * kLanes, sizeof(float) * tail);
     for (int v = 0; v < N; v++) {
       const bool cut = PART && v >= N - kParts;
-      row[v] = load_native(cut ? last + (v - N + kParts) * kNativeLanes : b + v * kNativeLanes);
-      pin(row[v]);
+      row[v] = pinned(load_native(cut ? last + (v - N + kParts) * kNativeLanes : b + v * kNativeLanes));
     }
     for (int r = 0; r < R; r++) {
       const native x = a.data[r * a.row] - native{};

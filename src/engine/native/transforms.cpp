@@ -98,7 +98,9 @@ void define_runtime(Napi::Object exports) {
     return Napi::String::New(a.env(), std::string(scipy_openblas_get_config()) + " core " + scipy_openblas_get_corename());
   });
   define(exports, "instructions", [](const Args& a) -> Napi::Value {
-#if defined(__AVX512F__)
+#if defined(SHADOW_WIDE_LANES)
+    std::string name = "wide";
+#elif defined(__AVX512F__)
     std::string name = "avx512";
 #elif defined(__AVX2__)
     std::string name = "avx2";
