@@ -16,8 +16,8 @@ namespace {
 
 /** Columns of a panel that stay in the first-level cache; more where a group is longer. */
 constexpr int kDepth = 256;
-/** Panels of one task. */
-constexpr int kTaskPanels = 4;
+/** Panels of one task: few, so that threads finish together. */
+constexpr int kTaskPanels = 2;
 /** Rows of a tile: their sums, a row of the panel and an element of x share the registers. */
 constexpr int kTileRows = kVectors >= 32 ? 16 : kVectors - 2;
 
@@ -154,7 +154,10 @@ void multiply_panels(const FrozenMatrix& w, int panel, int end, int m, const flo
       else multiply_plain<2>(w, panel, x, y, ldy, accumulate);
     }
   }
-  for (; panel < end; panel++) multiply_panel(w, panel, m, x, y, ldy, accumulate);
+  for (; panel < end; panel++) {
+    if (w.packing.packed()) prefetch_panel(w, panel + 1);
+    multiply_panel(w, panel, m, x, y, ldy, accumulate);
+  }
 }
 
 }  // namespace

@@ -59,13 +59,15 @@ mx::array linear_cross_entropy(const mx::array& hidden, const mx::array& weight,
  *  function is differentiated, elsewhere without effect. `output` depends on nothing differentiated but the inputs. */
 mx::array checkpoint(const mx::array& output, const std::vector<mx::array>& inputs);
 
-/** Keys and values of `slots` sequences, for every layer: [layer][slot][head][position][dim]. */
+/** Keys and values of `slots` sequences, for every layer: values [layer][slot][head][position][dim]; keys the same, but
+ *  for sixteen positions at a time, which lie [dim][position]. */
 class KvCache {
  public:
   KvCache(int layers, int slots, int positions, int heads, int dim);
   const int layers, slots, positions, heads, dim;
   float* keys(int layer, int slot, int head);
   float* values(int layer, int slot, int head);
+  void put(int layer, int slot, int head, int position, const float* key, const float* value);
   /** Copies the first `length` positions of one slot to another. */
   void copy_prefix(int from, int to, int length);
   size_t bytes() const;

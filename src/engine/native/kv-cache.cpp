@@ -1,4 +1,6 @@
-// Attention of generation: keys and values live in preallocated slots, one per running sequence.
+// Attention of generation: keys and values live in preallocated slots, one per running sequence. Keys of sixteen
+// positions lie side by side, dimension by dimension, so that a query meets sixteen at once and nothing is added up
+// across lanes; the query heads that share a key head read it together.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -10,6 +12,11 @@
 #include "simd.h"
 
 namespace shadow {
+namespace {
+
+int blocks_of(int positions) { return (positions + kLanes - 1) / kLanes; }
+
+}  // namespace
 
 KvCache::KvCache(int layers, int slots, int positions, int heads, int dim)
     : layers(layers), slots(slots), positions(positions), heads(heads), dim(dim) {
@@ -20,43 +27,59 @@ KvCache::KvCache(int layers, int slots, int positions, int heads, int dim)
   values_.reset(new float[n]);
 }
 
-size_t KvCache::bytes() const { return 2 * sizeof(float) * layers * slots * heads * (size_t)positions * dim; }
+size_t KvCache::bytes() const { return 2 * sizeof(float) * offset(layers, 0, 0); }
 size_t KvCache::offset(int layer, int slot, int head) const {
-  return (((size_t)layer * slots + slot) * heads + head) * positions * dim;
+  return (((size_t)layer * slots + slot) * heads + head) * blocks_of(positions) * kLanes * dim;
 }
 float* KvCache::keys(int layer, int slot, int head) { return keys_.get() + offset(layer, slot, head); }
 float* KvCache::values(int layer, int slot, int head) { return values_.get() + offset(layer, slot, head); }
+
+void KvCache::put(int layer, int slot, int head, int position, const float* key, const float* value) {
+  float* block = keys(layer, slot, head) + (size_t)position / kLanes * kLanes * dim + position % kLanes;
+  for (int d = 0; d < dim; d++) block[d * kLanes] = key[d];
+  std::memcpy(values(layer, slot, head) + (size_t)position * dim, value, sizeof(float) * dim);
+}
 
 void KvCache::copy_prefix(int from, int to, int length) {
   require(from >= 0 && from < slots && to >= 0 && to < slots && length >= 0 && length <= positions,
           "kvCache: slot or length out of range");
   if (from == to) return;
+  const size_t bytes = sizeof(float) * blocks_of(length) * kLanes * dim;
   for (int layer = 0; layer < layers; layer++)
     for (int head = 0; head < heads; head++) {
-      std::memcpy(keys(layer, to, head), keys(layer, from, head), sizeof(float) * length * dim);
+      std::memcpy(keys(layer, to, head), keys(layer, from, head), bytes);
       std::memcpy(values(layer, to, head), values(layer, from, head), sizeof(float) * length * dim);
     }
 }
 
 namespace {
 
-/** out = softmax(scale · q·Kᵀ)·V over the first `length` positions. scores is scratch of that length. */
-void attend(const float* q, const float* keys, const float* values, int length, int dim, float scale, float* scores,
-            float* out) {
-  float maximum = -INFINITY;
-  for (int j = 0; j < length; j++) {
-    vec acc{};
-    int d = 0;
-    for (; d + kLanes <= dim; d += kLanes) acc += load(q + d) * load(keys + (size_t)j * dim + d);
-    float dot = sum(acc);
-    for (; d < dim; d++) dot += q[d] * keys[(size_t)j * dim + d];
-    scores[j] = dot * scale;
-    maximum = std::max(maximum, scores[j]);
-  }
-  vec totals{};
+/** scores[g][16 · block + lane] = q_g · key for B neighbouring blocks; rows of scores are ld apart. */
+template <int G, int B>
+void score_blocks(const float* q, int dim, const float* keys, float scale, float* scores, long ld) {
+  native acc[G][B][kParts] = {};
+  for (int d = 0; d < dim; d++)
+    for (int b = 0; b < B; b++)
+      for (int part = 0; part < kParts; part++) {
+        const native key = pinned(load_native(keys + ((long)b * dim + d) * kLanes + part * kNativeLanes));
+        for (int g = 0; g < G; g++) acc[g][b][part] += q[g * dim + d] * key;
+      }
+  for (int g = 0; g < G; g++)
+    for (int b = 0; b < B; b++)
+      for (int part = 0; part < kParts; part++)
+        store_native(scores + g * ld + b * kLanes + part * kNativeLanes, acc[g][b][part] * scale);
+}
+
+/** Scores become weights that add up to 1. */
+void softmax(float* scores, int length) {
+  vec top = splat(-INFINITY);
   int j = 0;
-  for (; j + kLanes <= length; j += kLanes) {
-    vec e = exp(load(scores + j) - maximum);
+  for (; j + kLanes <= length; j += kLanes) top = max(top, load(scores + j));
+  if (j < length) top = max(top, load_part(scores + j, length - j, -INFINITY));
+  const float maximum = max_lane(top);
+  vec totals{};
+  for (j = 0; j + kLanes <= length; j += kLanes) {
+    const vec e = exp(load(scores + j) - maximum);
     store(scores + j, e);
     totals += e;
   }
@@ -66,23 +89,58 @@ void attend(const float* q, const float* keys, const float* values, int length, 
     for (; j < length; j++) total += scores[j];
   }
   const float inverse = 1 / total;
+  for (j = 0; j < length; j++) scores[j] *= inverse;
+}
+
+/** out[g][d …] = Σ_j weights[g][j] · values[j][d …] for V registers of dimensions. */
+template <int G, int V>
+void mix(const float* weights, long ld, int length, const float* values, int dim, float* out) {
+  native acc[G][V] = {};
+  for (int j = 0; j < length; j++) {
+    native value[V];
+    for (int v = 0; v < V; v++) value[v] = pinned(load_native(values + (size_t)j * dim + v * kNativeLanes));
+    for (int g = 0; g < G; g++)
+      for (int v = 0; v < V; v++) acc[g][v] += weights[g * ld + j] * value[v];
+  }
+  for (int g = 0; g < G; g++)
+    for (int v = 0; v < V; v++) store_native(out + g * dim + v * kNativeLanes, acc[g][v]);
+}
+
+/** G query heads of one row over positions [first, end) of one key head. */
+template <int G>
+void attend(const float* q, const float* keys, const float* values, int first, int end, int dim, float scale,
+            float* out) {
+  // As many blocks at a time as keep enough sums under way.
+  constexpr int B = G == 1 ? 4 : G == 2 ? 2 : 1;
+  const int block = first / kLanes, blocks = blocks_of(end) - block;
+  const long ld = (long)blocks * kLanes;
+  float* scores = scratch((size_t)G * ld);
+  const float* from = keys + (size_t)block * kLanes * dim;
+  int b = 0;
+  for (; b + B <= blocks; b += B) score_blocks<G, B>(q, dim, from + (size_t)b * kLanes * dim, scale, scores + b * kLanes, ld);
+  for (; b < blocks; b++) score_blocks<G, 1>(q, dim, from + (size_t)b * kLanes * dim, scale, scores + b * kLanes, ld);
+  float* weights = scores + first - block * kLanes;
+  const int length = end - first;
+  for (int g = 0; g < G; g++) softmax(weights + g * ld, length);
+  values += (size_t)first * dim;
   int d = 0;
-  for (; d + 64 <= dim; d += 64) {
-    vec acc[4] = {};
-    for (j = 0; j < length; j++)
-      for (int v = 0; v < 4; v++) acc[v] += scores[j] * load(values + (size_t)j * dim + d + v * kLanes);
-    for (int v = 0; v < 4; v++) store(out + d + v * kLanes, acc[v] * inverse);
-  }
-  for (; d + kLanes <= dim; d += kLanes) {
-    vec acc{};
-    for (j = 0; j < length; j++) acc += scores[j] * load(values + (size_t)j * dim + d);
-    store(out + d, acc * inverse);
-  }
-  for (; d < dim; d++) {
-    float acc = 0;
-    for (j = 0; j < length; j++) acc += scores[j] * values[(size_t)j * dim + d];
-    out[d] = acc * inverse;
-  }
+  for (; d + 4 * kNativeLanes <= dim; d += 4 * kNativeLanes) mix<G, 4>(weights, ld, length, values + d, dim, out + d);
+  for (; d + kNativeLanes <= dim; d += kNativeLanes) mix<G, 1>(weights, ld, length, values + d, dim, out + d);
+  for (; d < dim; d++)
+    for (int g = 0; g < G; g++) {
+      float total = 0;
+      for (int j = 0; j < length; j++) total += weights[g * ld + j] * values[(size_t)j * dim + d];
+      out[g * dim + d] = total;
+    }
+}
+
+/** Three heads at a time, whose sums still fit the registers beside keys and values. */
+void attend_group(int group, const float* q, const float* keys, const float* values, int first, int end, int dim,
+                  float scale, float* out) {
+  int g = 0;
+  for (; g + 3 <= group; g += 3) attend<3>(q + g * dim, keys, values, first, end, dim, scale, out + g * dim);
+  if (group - g == 2) attend<2>(q + g * dim, keys, values, first, end, dim, scale, out + g * dim);
+  if (group - g == 1) attend<1>(q + g * dim, keys, values, first, end, dim, scale, out + g * dim);
 }
 
 }  // namespace
@@ -93,22 +151,14 @@ void cached_attention(const float* qkv, int n, KvCache& cache, int layer, const 
   for (int r = 0; r < n; r++)
     for (int h = 0; h < heads.key; h++) {
       const float* key = qkv + (long)r * columns + (heads.query + h) * dim;
-      const size_t at = (size_t)positions[r] * dim;
-      std::memcpy(cache.keys(layer, slots[r], h) + at, key, sizeof(float) * dim);
-      std::memcpy(cache.values(layer, slots[r], h) + at, key + heads.key * dim, sizeof(float) * dim);
+      cache.put(layer, slots[r], h, positions[r], key, key + heads.key * dim);
     }
   parallel_for(n * heads.key, [&](int task) {
     const int r = task / heads.key, h = task % heads.key;
-    const int first = window > 0 ? std::max(0, positions[r] + 1 - window) : 0;
-    const int length = positions[r] + 1 - first;
-    const size_t skipped = (size_t)first * dim;
-    float* scores = scratch(length);
-    for (int g = 0; g < group; g++) {
-      const int head = h * group + g;
-      attend(qkv + (long)r * columns + head * dim, cache.keys(layer, slots[r], h) + skipped,
-             cache.values(layer, slots[r], h) + skipped, length, dim, scale, scores,
-             out + ((long)r * heads.query + head) * dim);
-    }
+    const int end = positions[r] + 1, first = window > 0 ? std::max(0, end - window) : 0;
+    attend_group(group, qkv + (long)r * columns + h * group * dim, cache.keys(layer, slots[r], h),
+                 cache.values(layer, slots[r], h), first, end, dim, scale,
+                 out + ((long)r * heads.query + h * group) * dim);
   });
 }
 

@@ -105,7 +105,7 @@ struct PackedPanel {
 template <int BITS>
 inline void read_codes(const uint8_t* codes, int p, vec& first, vec& second) {
   if constexpr (BITS == 4) {
-    const ivec pair = widen(codes + p / 2 * kPanelRows);
+    const ivec pair = widen(codes + p * (kPanelRows / 2));
     first = to_float(pair & 15);
     second = to_float(pair >> 4);
   } else {

@@ -118,6 +118,12 @@ float* scratch(size_t floats) {
 
 size_t scale_bytes(mx::Dtype dtype) { return dtype == mx::float32 ? 4 : 2; }
 
+void prefetch_panel(const FrozenMatrix& w, int panel) {
+  const int first = panel * kPanelRows, last = std::min(w.rows, first + kPanelRows);
+  const size_t row = w.packing.row_bytes(w.columns);
+  for (const uint8_t* p = w.data + row * first; p < w.data + row * last; p += 64) __builtin_prefetch(p);
+}
+
 void read_row(const FrozenMatrix& w, int row, float* out) {
   if (w.packing.packed()) read_columns(w, row, 0, w.columns, out);
   else std::memcpy(out, w.dense() + (size_t)row * w.columns, sizeof(float) * w.columns);
