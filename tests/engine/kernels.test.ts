@@ -121,6 +121,64 @@ describe('rmsNorm', () => {
   })
 })
 
+/** Every kernel that takes rows, on 13 rows of prime widths. */
+const rowKernels: readonly [name: string, columns: number, kernel: (x: Tensor) => Tensor][] = [
+  ['rmsNorm', 31, (x) => fused.rmsNorm(x, random([31], 41), 1e-5)],
+  ['gatedActivation', 2 * 37, (x) => fused.gatedActivation(x, 'silu')],
+  [
+    'attention',
+    3 * 23,
+    (x) => fused.attention(x, { segments: Int32Array.of(0, 0, 5, 13) }, { query: 1, key: 1, dim: 23 }),
+  ],
+  ['rope', 29, (x) => fused.rope(x, random([13, 11], 42), random([13, 11], 43), 1, 29)],
+  ['loraLinear', 47, (x) => fused.loraLinear(x, random([53, 47], 44), [53])],
+  ['loraLinear, exact rows', 47, (x) => fused.loraLinear(x, random([53, 47], 44), [53], { exactRows: true })],
+  [
+    'linearCrossEntropy',
+    43,
+    (x) => {
+      const rows = runtime.fromInt32([0, 12, 3])
+      return fused.linearCrossEntropy(x, random([59, 43], 45), rows, runtime.fromInt32([58, 0, 7]), false)
+    },
+  ],
+]
+
+describe.each(rowKernels)('%s', (_name, columns, kernel) => {
+  test('a view that lies askew in memory gives what its copy gives, to the last bit', () => {
+    const around = random([14, columns + 3], 40)
+    const view = ops.slice(around, [1, 1], [14, 1 + columns])
+    const copy = runtime.fromFloat32(view.toFloat32Array(), [13, columns])
+    expect(kernel(view).toFloat32Array()).toEqual(kernel(copy).toFloat32Array())
+  })
+
+  test.each([1e-42, 1e-20, 1e4])('of values around %d come numbers', (magnitude) => {
+    const x = ops.multiply(random([13, columns], 46), magnitude)
+    expect(kernel(x).toFloat32Array().every(Number.isFinite)).toBe(true)
+  })
+})
+
+describe('embedding', () => {
+  test('takes rows, and gives each the sum of what came back for it', () => {
+    const ids = [4, 0, 4, 6, 4]
+    const weight = random([7, 19], 12)
+    const { value, gradients, weights } = differentiate(
+      ([w]) => {
+        if (w === undefined) throw new Error('one input')
+        return fused.embedding(w, runtime.fromInt32(ids))
+      },
+      [weight],
+    )
+    const rows = weight.toFloat32Array()
+    expect([...value]).toEqual(ids.flatMap((id) => [...rows.subarray(id * 19, (id + 1) * 19)]))
+    const expected = new Float32Array(7 * 19)
+    ids.forEach((id, t) => {
+      for (let j = 0; j < 19; j++)
+        expected[id * 19 + j] = Math.fround((expected[id * 19 + j] ?? 0) + (weights[t * 19 + j] ?? 0))
+    })
+    expect(gradients[0]).toEqual(expected)
+  })
+})
+
 /** By formula, in f64. */
 const activations = {
   silu: (x: number) => x / (1 + Math.exp(-x)),

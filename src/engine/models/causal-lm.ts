@@ -24,7 +24,6 @@ export interface CachedTokens {
   cache: CacheHandle
 }
 
-/** A decoder with its LM head, of any family. Made by `loadModel` or `createModel`. */
 /** A model with an adapter, laid out for generation. It sees changes that are made to their tensors in place. */
 export interface StepPlan extends Disposable {
   /**
@@ -36,6 +35,7 @@ export interface StepPlan extends Disposable {
   step(tokens: CachedTokens, draws: readonly number[]): Tensor
 }
 
+/** A decoder with its LM head, of any family. Made by `loadModel` or `createModel`. */
 export interface CausalLM {
   /** What its tensors live in; all work on them happens in its thread. */
   readonly runtime: Runtime

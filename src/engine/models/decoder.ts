@@ -9,8 +9,8 @@ import { RmsNorm } from '../nn/rms-norm.ts'
 import { RotaryEmbedding } from '../nn/rotary.ts'
 import { takeMatrix, type WeightSource } from '../nn/weights.ts'
 import type { FrozenMatrix } from '../tensor/frozen-matrix.ts'
-import { loraLinear } from '../tensor/fused.ts'
-import { checkpoint, multiply, take } from '../tensor/ops.ts'
+import { embedding, loraLinear } from '../tensor/fused.ts'
+import { checkpoint, multiply } from '../tensor/ops.ts'
 import type { Runtime } from '../tensor/runtime.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { type Architecture, architectureLinears, layerPrefix } from './architecture.ts'
@@ -60,7 +60,7 @@ export class DecoderForCausalLM implements CausalLM {
     const rotations = this.#rotaries.map((rotary) => rotary.at(runtime, tokens.positions, tokens))
     const indices = runtime.fromInt32(tokens.ids)
     const trained = view?.weights?.get(this.#embedding.tensor)
-    const embedded = trained === undefined ? this.#embedding.rows(indices) : take(trained, indices)
+    const embedded = trained === undefined ? this.#embedding.rows(indices) : embedding(trained, indices)
     let x = embeddingScale === 1 ? embedded : multiply(embedded, embeddingScale)
     this.#blocks.forEach((block, layer) => {
       const rotation = rotations[layers[layer]?.rotation ?? -1] ?? null

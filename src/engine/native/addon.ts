@@ -161,6 +161,7 @@ export interface NativeAddon {
   randomBernoulli(key: ArrayHandle, probability: number, shape: Sizes): ArrayHandle
 
   rmsNorm(x: ArrayHandle, weight: ArrayHandle, eps: number): ArrayHandle
+  embedding(weight: ArrayHandle, ids: ArrayHandle): ArrayHandle
   gatedActivation(gateUp: ArrayHandle, activation: Activation): ArrayHandle
   rope(x: ArrayHandle, cosines: ArrayHandle, sines: ArrayHandle, heads: number, headDim: number): ArrayHandle
   attention(

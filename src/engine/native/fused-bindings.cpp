@@ -69,6 +69,7 @@ void define_fused(Napi::Object exports) {
   define(exports, "rmsNorm", [](const Args& a) {
     return wrap(a.env(), rms_norm(a.array(0), a.array(1), static_cast<float>(a.number(2))));
   });
+  define(exports, "embedding", [](const Args& a) { return wrap(a.env(), embedding(a.array(0), a.array(1))); });
   define(exports, "gatedActivation", [](const Args& a) {
     return wrap(a.env(), gated_activation(a.array(0), activation_named(a.text(1))));
   });

@@ -16,6 +16,9 @@ namespace mx = mlx::core;
 /** x · weight / rms(x) over the last axis. x (..., d), weight (d). */
 mx::array rms_norm(const mx::array& x, const mx::array& weight, float eps);
 
+/** The rows `ids` (n) int32 of a dense matrix, (n, h). Ids are within it. */
+mx::array embedding(const mx::array& weight, const mx::array& ids);
+
 enum class Activation { silu, gelu_tanh };
 
 /** act(gate) · up. gate_up (rows, 2n) holds gate in its first n columns, up in the rest; result (rows, n). */

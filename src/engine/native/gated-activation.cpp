@@ -16,17 +16,21 @@ struct Slope {
   vec value, derivative;
 };
 
-inline Slope silu(vec g) {
-  const vec s = 1.0f / (1.0f + exp(-g));
-  return {g * s, s * (1.0f + g * (1.0f - s))};
-}
+struct Silu {
+  static Slope at(vec g) {
+    const vec s = 1.0f / (1.0f + exp(-g));
+    return {g * s, s * (1.0f + g * (1.0f - s))};
+  }
+};
 
-inline Slope gelu_tanh(vec g) {
-  constexpr float c = 0.7978845608f, cubic = 0.044715f;
-  const vec t = 1.0f - 2.0f / (1.0f + exp(g * (1.0f + g * g * cubic) * (2 * c)));
-  const vec half = (1.0f + t) * 0.5f;
-  return {g * half, half + g * (1.0f - t * t) * (1.0f + g * g * (3 * cubic)) * (0.5f * c)};
-}
+struct GeluTanh {
+  static Slope at(vec g) {
+    constexpr float c = 0.7978845608f, cubic = 0.044715f;
+    const vec t = 1.0f - 2.0f / (1.0f + exp(g * (1.0f + g * g * cubic) * (2 * c)));
+    const vec half = (1.0f + t) * 0.5f;
+    return {g * half, half + g * (1.0f - t * t) * (1.0f + g * g * (3 * cubic)) * (0.5f * c)};
+  }
+};
 
 /** Calls body(offset, lanes) over n elements in steps of 16, the last one shorter. */
 template <class Body>
@@ -40,17 +44,17 @@ inline vec get(const float* p, int n) { return n == kLanes ? load(p) : load_part
 inline void put(float* p, vec v, int n) { n == kLanes ? store(p, v) : store_part(p, v, n); }
 
 template <class Act>
-void forward_row(Act act, const float* gate_up, int n, float* y) {
+void forward_row(const float* gate_up, int n, float* y) {
   lanes_of(n, [&](int i, int lanes) {
-    put(y + i, act(get(gate_up + i, lanes)).value * get(gate_up + n + i, lanes), lanes);
+    put(y + i, Act::at(get(gate_up + i, lanes)).value * get(gate_up + n + i, lanes), lanes);
   });
 }
 
 template <class Act>
-void backward_row(Act act, const float* gate_up, const float* dy, int n, float* dx) {
+void backward_row(const float* gate_up, const float* dy, int n, float* dx) {
   lanes_of(n, [&](int i, int lanes) {
     const vec u = get(gate_up + n + i, lanes), d = get(dy + i, lanes);
-    const Slope slope = act(get(gate_up + i, lanes));
+    const Slope slope = Act::at(get(gate_up + i, lanes));
     put(dx + i, d * u * slope.derivative, lanes);
     put(dx + n + i, d * slope.value, lanes);
   });
@@ -69,8 +73,8 @@ class GatedActivationGrad : public FusedPrimitive {
       const int n = width(in[1]);
       parallel_ranges(rows(in[1]), 8, [&](long begin, long end) {
         for (long r = begin; r < end; r++) {
-          if (activation == Activation::silu) backward_row(silu, x + r * 2 * n, dy + r * n, n, dx + r * 2 * n);
-          else backward_row(gelu_tanh, x + r * 2 * n, dy + r * n, n, dx + r * 2 * n);
+          if (activation == Activation::silu) backward_row<Silu>(x + r * 2 * n, dy + r * n, n, dx + r * 2 * n);
+          else backward_row<GeluTanh>(x + r * 2 * n, dy + r * n, n, dx + r * 2 * n);
         }
       });
     });
@@ -109,8 +113,8 @@ class GatedActivation : public FusedPrimitive {
 }  // namespace
 
 void gated_row(Activation activation, const float* gate_up, int n, float* y) {
-  if (activation == Activation::silu) forward_row(silu, gate_up, n, y);
-  else forward_row(gelu_tanh, gate_up, n, y);
+  if (activation == Activation::silu) forward_row<Silu>(gate_up, n, y);
+  else forward_row<GeluTanh>(gate_up, n, y);
 }
 
 mx::array gated_activation(const mx::array& gate_up, Activation activation) {

@@ -1,6 +1,7 @@
 /** What is asked of the generator and what it answers. */
 import { ShadowError } from '../../lib/error.ts'
 
+/** One sequence to generate. */
 export interface GenerateRequest {
   /** Not empty. */
   promptIds: readonly number[] | Int32Array
@@ -22,7 +23,9 @@ export interface GenerateRequest {
   signal?: AbortSignal
 }
 
+/** What was generated. */
 export interface GenerateResult {
+  /** Without the stop id. */
   ids: number[]
   /** Natural log-probability of each token under the untruncated softmax at temperature 1. */
   logprobs: number[]

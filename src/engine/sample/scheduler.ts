@@ -14,6 +14,7 @@ import { UniformStream } from './random.ts'
 import { checkRequest, type GenerateRequest, type GenerateResult } from './request.ts'
 import { SlotTable } from './slots.ts'
 
+/** How much runs together. */
 export interface SchedulerOptions {
   /** Sequences that run together. */
   maxBatch: number
@@ -49,6 +50,7 @@ interface Step {
   draws: { sequence: Sequence; row: number }[]
 }
 
+/** Generates for many sequences at once with one model and any of its adapters. */
 export class GenerationScheduler {
   readonly #model: CausalLM
   readonly #options: Required<SchedulerOptions>
@@ -123,6 +125,7 @@ export class GenerationScheduler {
     this.#slots.dispose()
   }
 
+  /** The same as `dispose`. */
   [Symbol.dispose](): void {
     this.dispose()
   }

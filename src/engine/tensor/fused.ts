@@ -30,6 +30,14 @@ export function rmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor {
   return x.runtime.wrap(x.runtime.native.rmsNorm(x.handle, weight.handle, eps))
 }
 
+/**
+ * The rows `ids` (n) int32 of weight (vocabulary, h), (n, h). Differentiable in the weight: rows that were not taken
+ * get zeros. Ids outside the vocabulary are the caller's to refuse.
+ */
+export function embedding(weight: Tensor, ids: Tensor): Tensor {
+  return weight.runtime.wrap(weight.runtime.native.embedding(weight.handle, ids.handle))
+}
+
 /** act(gate) · up; gateUp (rows, 2n) holds gate, then up, in each row; result (rows, n). */
 export function gatedActivation(gateUp: Tensor, activation: Activation): Tensor {
   return gateUp.runtime.wrap(gateUp.runtime.native.gatedActivation(gateUp.handle, activation))
