@@ -1,6 +1,8 @@
 /** What `generate` and `chat` share. */
-import { type Command, InvalidArgumentError } from 'commander'
+import type { Command } from 'commander'
 import { z } from 'zod'
+import { numberFrom, wholeFrom } from './number-options.ts'
+import { addThreadsOption } from './threads-option.ts'
 
 export const textOptions = {
   base: z.string().optional(),
@@ -11,29 +13,12 @@ export const textOptions = {
 }
 
 export function addTextOptions(command: Command, maxNewTokens: number): Command {
-  return command
+  return addThreadsOption(command)
     .option('-m, --base <model>', 'base model, where the adapter does not name one that is here')
     .option('--temperature <number>', '0 is greedy', numberFrom(0), 0.7)
     .option('--max-new-tokens <number>', 'tokens of a reply at most', wholeFrom(1), maxNewTokens)
     .option('--seed <number>', 'decides all random choices', wholeFrom(0), 0)
     .option('--load-in-4bit', 'quantise the matrices while they are loaded')
-}
-
-function numberFrom(least: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text)
-    if (text.trim() === '' || !(value >= least))
-      throw new InvalidArgumentError(`It must be ${least} or more.`)
-    return value
-  }
-}
-
-function wholeFrom(least: number): (text: string) => number {
-  return (text) => {
-    const value = numberFrom(least)(text)
-    if (!Number.isSafeInteger(value)) throw new InvalidArgumentError('It must be a whole number.')
-    return value
-  }
 }
 
 /** Ctrl-C while text is coming ends it, which is no fault. */

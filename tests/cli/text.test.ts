@@ -51,6 +51,16 @@ async function piped(env: NodeJS.ProcessEnv, args: readonly string[], input: str
 }
 
 describe('the commands', { timeout: 120_000 }, () => {
+  test('take as many threads as they are told', async () => {
+    await using home = await testHome()
+    const alone = await piped(home.env, ['chat', adapter, ...greedy, '--threads', '1'], 'hi\n')
+    expect(alone).toEqual({ code: 0, stdout: 'Hello!\n', stderr: '' })
+    const none = await piped(home.env, ['chat', adapter, '--threads', '0'], 'hi\n')
+    expect(none).toMatchObject({ code: 1, stderr: expect.stringContaining('It must be 1 or more') })
+    const wrong = await piped({ ...home.env, SHADOW_THREADS: 'all' }, ['chat', adapter], 'hi\n')
+    expect(wrong).toMatchObject({ code: 1, stderr: expect.stringContaining('SHADOW_THREADS is all') })
+  })
+
   test('answer from an adapter folder and from a base model', async () => {
     await using home = await testHome()
     const chat = await piped(home.env, ['chat', adapter, ...greedy], 'go\n')

@@ -5,6 +5,7 @@ import { run } from '../../ops/run/run.ts'
 import { openWorkspace } from '../../ops/workspace.ts'
 import { renderPlan, renderResult } from '../render-run.ts'
 import { stopSignal } from '../stop-signal.ts'
+import { addThreadsOption } from '../threads-option.ts'
 import { createTerminalProgress } from '../terminal-progress.ts'
 
 interface Options {
@@ -15,7 +16,7 @@ interface Options {
 }
 
 export function runCommand(): Command {
-  return new Command('run')
+  return addThreadsOption(new Command('run'))
     .description('collect, split, group, judge, dataset, train, evaluate, gate, promote')
     .requiredOption('--task <name>', 'the task to make a model for')
     .addOption(

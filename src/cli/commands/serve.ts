@@ -7,6 +7,7 @@ import { serve } from '../../ops/serve.ts'
 import { upstreamSettings } from '../../ops/upstream-settings.ts'
 import { openWorkspace } from '../../ops/workspace.ts'
 import { stopSignal } from '../stop-signal.ts'
+import { addThreadsOption } from '../threads-option.ts'
 
 interface ServeFlags {
   upstream: string[]
@@ -23,7 +24,7 @@ interface ServeFlags {
 }
 
 export function serveCommand(): Command {
-  return new Command('serve')
+  return addThreadsOption(new Command('serve'))
     .description('run the proxy: point your agent at it with OPENAI_BASE_URL=http://127.0.0.1:8327/v1')
     .option(
       '--upstream <url>',

@@ -1,11 +1,6 @@
 // Evaluation, derivatives, memory and threads.
 #include "mlx/transforms.h"
 
-#include <sched.h>
-
-#include <cmath>
-#include <cstdio>
-
 #include "bf16-gemm.h"
 #include "binding.h"
 #include "blas.h"
@@ -63,19 +58,6 @@ Napi::Value evaluate(const Args& a) {
   return a.env().Undefined();
 }
 
-/** Cores this process may use: its affinity, and less where a cgroup grants less. */
-int available_cores() {
-  cpu_set_t set;
-  int cores = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
-  if (FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
-    long quota, period;
-    if (std::fscanf(file, "%ld %ld", &quota, &period) == 2 && quota > 0 && period > 0)
-      cores = std::min(cores, std::max(1, static_cast<int>(std::floor(static_cast<double>(quota) / period))));
-    std::fclose(file);
-  }
-  return std::max(1, cores);
-}
-
 }  // namespace
 
 void define_transforms(Napi::Object exports) {
@@ -87,7 +69,7 @@ void define_transforms(Napi::Object exports) {
 void define_runtime(Napi::Object exports) {
   // Compiled graphs call a C++ compiler at run time on the CPU, and are slower than the plain ones.
   mx::disable_compile();
-  set_thread_count(available_cores());
+  set_thread_count(1);
 
   define(exports, "threads", [](const Args& a) -> Napi::Value { return Napi::Number::New(a.env(), thread_count()); });
   define(exports, "setThreads", [](const Args& a) -> Napi::Value {

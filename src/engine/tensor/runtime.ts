@@ -6,6 +6,7 @@ import {
   type NativeAddon,
   type NativeMemory,
 } from '../native/addon.ts'
+import { defaultThreads } from './thread-count.ts'
 import { Tensor } from './tensor.ts'
 
 /** Freed buffers that MLX may keep for reuse. More only costs memory once the shapes repeat. */
@@ -13,7 +14,7 @@ const defaultCacheBytes = 128 * 1024 * 1024
 
 /** How much of the machine the engine takes. */
 export interface RuntimeOptions {
-  /** Threads of the kernels and of BLAS. Default: the cores this process may use. */
+  /** Threads of the kernels and of BLAS. Default: `SHADOW_THREADS`, else the cores this process may use. */
   threads?: number
   /** Freed native memory kept for reuse, in bytes. Default 128 MiB. */
   cacheBytes?: number
@@ -40,7 +41,7 @@ export class Runtime {
   constructor(options: RuntimeOptions = {}) {
     this.native = loadAddon()
     this.native.setCacheLimit(options.cacheBytes ?? defaultCacheBytes)
-    if (options.threads !== undefined) this.native.setThreads(options.threads)
+    this.native.setThreads(options.threads ?? defaultThreads())
   }
 
   /** Threads of the kernels and of BLAS. */
