@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -50,6 +50,10 @@ test.runIf(process.platform === 'linux')('a process that is bound to one core ta
   const main = new URL('../../src/engine/index.ts', import.meta.url).href
   const code = `import(${JSON.stringify(main)}).then(({ Runtime }) => console.log(new Runtime().threads))`
   const env = { ...process.env, SHADOW_THREADS: '' }
-  const said = execFileSync('taskset', ['-c', '0', process.execPath, '-e', code], { env, encoding: 'utf8' })
+  const allowed = /^Cpus_allowed_list:\s*(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'
+  const said = execFileSync('taskset', ['-c', allowed, process.execPath, '-e', code], {
+    env,
+    encoding: 'utf8',
+  })
   expect(said.trim()).toBe('1')
 })
