@@ -35,7 +35,7 @@ export async function openDatabase<Schema>(
   migrations: Record<string, Migration>,
   options: OpenOptions = {},
 ): Promise<OpenedDatabase<Schema>> {
-  let sqlite: SqliteDatabase.Database
+  let sqlite: SqliteDatabase.Database | null = null
   let state: 'current' | 'behind'
   try {
     if (options.readonly !== true) createPrivately(path)
@@ -52,29 +52,30 @@ export async function openDatabase<Schema>(
     sqlite.pragma(`synchronous = ${options.synchronous ?? 'normal'}`)
     sqlite.pragma('foreign_keys = ON')
   } catch (cause) {
+    sqlite?.close()
     if (cause instanceof ShadowError) throw cause
     throw new ShadowError('store_failed', `Can't open the store ${path}: ${messageOf(cause)}.`, {
       hint: 'Check that the folder is writable and that the file is a Shadow database.',
       cause,
     })
   }
-  const db = new Kysely<Schema>({ dialect: new SqliteDialect({ database: sqlite }) })
+  const opened = sqlite
+  const db = new Kysely<Schema>({ dialect: new SqliteDialect({ database: opened }) })
+  const close = async () => {
+    await db.destroy()
+    // Kysely closes only what it has used.
+    opened.close()
+  }
   try {
     if (state === 'behind') {
       if (options.readonly === true) throw behind(path)
-      await migrate(sqlite, db, path, migrations)
+      await migrate(opened, db, path, migrations)
     }
   } catch (cause) {
-    await db.destroy()
+    await close()
     throw cause
   }
-  return {
-    sqlite,
-    db,
-    async close() {
-      await db.destroy()
-    },
-  }
+  return { sqlite: opened, db, close }
 }
 
 function createPrivately(path: string): void {

@@ -1,4 +1,5 @@
-import { appendFile, cp, readdir, readFile, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { appendFile, cp, readdir, readFile, readlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import SqliteDatabase from 'better-sqlite3'
 import fc from 'fast-check'
@@ -115,6 +116,23 @@ test('a store from a newer version is refused and left as it is', async () => {
     code: 'store_failed',
     message: expect.stringContaining('newer version'),
   })
+})
+
+test.runIf(existsSync('/proc/self/fd'))('whatever was opened is closed', async () => {
+  const openIn = async (home: string) => {
+    const links = await Promise.all(
+      (await readdir('/proc/self/fd')).map((file) => readlink(join('/proc/self/fd', file)).catch(() => '')),
+    )
+    return links.filter((link) => link.startsWith(home))
+  }
+  await using left = await abandoned(3)
+  for (const open of [openCaptureReader, openCaptureReader, openCaptureStore]) {
+    const opened = await open(left.home, dialects)
+    expect(await openIn(left.home)).not.toEqual([])
+    await opened.close()
+    expect(await openIn(left.home)).toEqual([])
+  }
+  expect(await readdir(left.home)).not.toContain('capture.db-wal')
 })
 
 test('a file that is no database is a clear error', async () => {
