@@ -1,5 +1,6 @@
 /** Handing the terminal over to a program: same stdin, stdout and stderr, signals passed on, same exit. */
 import { spawn } from 'node:child_process'
+import { compileCache } from './paths.mjs'
 
 /** @type {NodeJS.Signals[]} */
 const forwarded = ['SIGINT', 'SIGTERM', 'SIGHUP']
@@ -10,7 +11,7 @@ const forwarded = ['SIGINT', 'SIGTERM', 'SIGHUP']
  * @param {readonly string[]} args its arguments, the script first
  */
 export function handOver(node, args) {
-  const child = spawn(node, args, { stdio: 'inherit' })
+  const child = spawn(node, args, { stdio: 'inherit', env: { ...compileCache(), ...process.env } })
   for (const signal of forwarded) {
     process.on(signal, () => {
       // A terminal's Ctrl-C reaches the child by itself; passing it on would count as pressing it twice.

@@ -28,6 +28,17 @@ export function cacheDir() {
 }
 
 /**
+ * What tells Node where it may keep what it compiles, so that a second start takes two thirds of the time. Nothing
+ * where there is no cache yet: a start alone makes no folder.
+ * @returns {{ NODE_COMPILE_CACHE?: string }}
+ */
+export function compileCache() {
+  const home = process.env['SHADOW_HOME'] || join(homedir(), '.shadow')
+  const folder = resolve(process.env['SHADOW_CACHE'] || join(home, 'cache'))
+  return existsSync(folder) ? { NODE_COMPILE_CACHE: join(folder, 'compiled') } : {}
+}
+
+/**
  * The folder of the nearest package.json above a file: the clone's root, or the installed package's.
  * @param {string} [from] a file or folder inside the package
  * @returns {string}
