@@ -11,6 +11,7 @@ import { type Row, rowSchema } from './row.ts'
 
 const benchmarks: Record<string, () => Promise<{ run: (args: readonly string[]) => Promise<Row[]> }>> = {
   train: () => import('./train.ts'),
+  room: () => import('./room.ts'),
   leak: () => import('./train-leak.ts'),
   decode: () => import('./decode.ts'),
   unique: () => import('./train-unique.ts'),

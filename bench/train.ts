@@ -16,7 +16,7 @@ import { platformWheels } from '../src/setup/wheels.mjs'
 import { peerPython, peerScript } from './peers/python.ts'
 import { figure, type Row } from './row.ts'
 import { Contender, type Peaks } from './train/contender.ts'
-import { tokensOf, type Workload, workloads } from './train/workloads.ts'
+import { labelled, tokensOf, type Workload, workloads } from './train/workloads.ts'
 
 const gflopPerToken = 0.54
 /** A step of the prefix workload takes TRL a minute, so there are fewer of them. */
@@ -76,10 +76,7 @@ export async function run(args: readonly string[]): Promise<Row[]> {
 async function compare(workload: Workload, model: string, folder: string): Promise<Row[]> {
   const job = (extra: object, of = workload): string => {
     const path = join(folder, 'job.json')
-    const rows = of.rows.map(({ ids, context }) => ({
-      ids,
-      labels: ids.map((id, t) => (t < context ? -100 : id)),
-    }))
+    const rows = labelled(of.rows)
     const threads = availableParallelism()
     writeFileSync(
       path,

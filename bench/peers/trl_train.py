@@ -1,7 +1,8 @@
 """TRL's SFTTrainer with PEFT, one optimizer step for each line that stdin brings.
 
-Arguments: a JSON object with model (GGUF path), adapter (PEFT folder), rows (ids and labels, -100 carries no loss),
-dtype (float32 or bfloat16), threads, batch (rows of a micro-batch) and, to find the fastest, probe: true.
+Arguments: a JSON object with model (GGUF path or Hugging Face folder), adapter (PEFT folder), rows (ids and labels, -100
+carries no loss), dtype (float32 or bfloat16), threads, batch (rows of a micro-batch), gradientCheckpointing (false where
+it is absent) and, to find the fastest, probe: true.
 Answers are lines of JSON on stdout; what the libraries print goes to stderr.
 """
 
@@ -81,16 +82,22 @@ class Timed(TrainerCallback):
 
 
 def load():
-    folder, file = os.path.split(job["model"])
+    if os.path.isdir(job["model"]):
+        model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=getattr(torch, job["dtype"]))
+        tokenizer = AutoTokenizer.from_pretrained(job["model"])
+    else:
+        model, tokenizer = load_gguf(*os.path.split(job["model"]))
+    tokenizer.pad_token = tokenizer.eos_token
+    return PeftModel.from_pretrained(model, job["adapter"], is_trainable=True), tokenizer
+
+
+def load_gguf(folder, file):
     read = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32)
     # Dequantised, yet still marked as quantised, which the trainer refuses: a plain model takes the weights over.
     del read.config.quantization_config
     model = AutoModelForCausalLM.from_config(read.config, dtype=getattr(torch, job["dtype"]))
     model.load_state_dict(read.state_dict())
-    del read
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
-    tokenizer.pad_token = tokenizer.eos_token
-    return PeftModel.from_pretrained(model, job["adapter"], is_trainable=True), tokenizer
+    return model, AutoTokenizer.from_pretrained(folder, gguf_file=file)
 
 
 def trainer(model, tokenizer, rows, batch, accumulation, steps, callback):
@@ -104,8 +111,8 @@ def trainer(model, tokenizer, rows, batch, accumulation, steps, callback):
         weight_decay=0.0,
         max_grad_norm=0.0,
         bf16=job["dtype"] == "bfloat16",
-        # Its default saves memory for a third more time; TRL is measured at its fastest.
-        gradient_checkpointing=False,
+        # Its default saves memory for a third more time; where time counts TRL is measured at its fastest.
+        gradient_checkpointing=job.get("gradientCheckpointing", False),
         use_cpu=True,
         max_length=None,
         logging_steps=1,

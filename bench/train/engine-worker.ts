@@ -27,7 +27,8 @@ const job = z
     learningRate: z.number(),
     threads: z.number(),
     dtype: z.enum(['float32', 'bfloat16']),
-    quantization: z.enum(['none', 'keep']),
+    quantization: z.union([z.enum(['none', 'keep']), z.strictObject({ bits: z.literal([4, 8]) })]),
+    gradientCheckpointing: z.boolean().default(false),
   })
   .parse(JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')))
 
@@ -50,7 +51,9 @@ const batch = job.rows.map(
 function step(): object {
   clock.reset()
   const start = performance.now()
-  const { lossSum, weightSum, gradients } = lossAndGradients(model, adapter, batch)
+  const { lossSum, weightSum, gradients } = lossAndGradients(model, adapter, batch, {
+    gradientCheckpointing: job.gradientCheckpointing,
+  })
   optimizer.update(gradients, job.learningRate, 1 / weightSum)
   for (const gradient of gradients) gradient.dispose()
   const elapsedMs = performance.now() - start

@@ -9,10 +9,28 @@
 #include "mlx/backend/cpu/encoder.h"
 #include "mlx/ops.h"
 #include "mlx/primitives.h"
+#include "mlx/stream.h"
 
 namespace shadow {
 
 namespace mx = mlx::core;
+
+/**
+ * While one lives, operations that its thread queues wait for those before them. Buffers are allocated when work is
+ * queued, some hundred operations ahead of the work itself; without that lead less memory is held at a time. MLX's own
+ * means, a limit of memory that is always passed, spins where one task is under way and takes a core from it.
+ */
+class ShortQueue {
+ public:
+  ShortQueue() { lives_ = true; }
+  ~ShortQueue() { lives_ = false; }
+  ShortQueue(const ShortQueue&) = delete;
+  ShortQueue& operator=(const ShortQueue&) = delete;
+  static bool lives() { return lives_; }
+
+ private:
+  static inline thread_local bool lives_ = false;
+};
 
 class FusedPrimitive : public mx::Primitive {
  public:
@@ -26,6 +44,7 @@ class FusedPrimitive : public mx::Primitive {
   /** Allocates the outputs and queues the work behind what the stream has been given so far. */
   template <class Work>
   void queue(std::vector<mx::array>& outputs, const std::vector<mx::array>& inputs, Work work) {
+    if (ShortQueue::lives()) mx::synchronize(stream());
     for (auto& out : outputs) out.set_data(mx::allocator::malloc(out.nbytes()));
     // Weak copies: the graph decides how long buffers live; a strong one would keep inputs from being freed.
     std::vector<mx::array> in;

@@ -1,12 +1,15 @@
 // Evaluation, derivatives, memory and threads.
 #include "mlx/transforms.h"
 
+#include <optional>
+
 #include "bf16-gemm.h"
 #include "binding.h"
 #include "blas.h"
 #include "mlx/compile.h"
 #include "mlx/memory.h"
 #include "parallel.h"
+#include "primitive.h"
 
 namespace shadow {
 namespace {
@@ -42,18 +45,11 @@ Napi::Value value_and_gradient(const Args& a) {
   return result;
 }
 
-/** (arrays, sparing) Buffers are allocated when work is queued, some hundred operations ahead of the work itself. Under a
- *  limit of memory that is always passed, MLX queues no more than it needs to. */
+/** (arrays, sparing) */
 Napi::Value evaluate(const Args& a) {
   auto arrays = a.arrays(0);
-  if (!a.boolean(1)) {
-    mx::eval(std::move(arrays));
-    return a.env().Undefined();
-  }
-  struct Limit {
-    size_t usual = mx::set_memory_limit(0);
-    ~Limit() { mx::set_memory_limit(usual); }
-  } limit;
+  std::optional<ShortQueue> sparing;
+  if (a.boolean(1)) sparing.emplace();
   mx::eval(std::move(arrays));
   return a.env().Undefined();
 }
