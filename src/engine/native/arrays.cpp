@@ -1,6 +1,7 @@
 // Making arrays from JavaScript memory, reading them back, and freeing them.
 #include <cstring>
 
+#include "allocate.h"
 #include "binding.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
@@ -21,7 +22,7 @@ size_t elements(const mx::Shape& shape) {
 template <class T>
 mx::array copy_in(const T* data, size_t count, mx::Shape shape, mx::Dtype dtype) {
   if (elements(shape) != count) throw std::invalid_argument("the data's length differs from the shape's");
-  auto buffer = mx::allocator::malloc(count * sizeof(T));
+  auto buffer = allocate(count * sizeof(T));
   std::memcpy(buffer.buffer().raw_ptr(), data, count * sizeof(T));
   return mx::array(std::move(buffer), std::move(shape), dtype);
 }

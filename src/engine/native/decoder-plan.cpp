@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "allocate.h"
 #include "exact-linear.h"
 #include "parallel.h"
 #include "primitive.h"
@@ -218,7 +219,7 @@ mx::array DecoderPlan::step(const StepRows& rows, const std::vector<Angles>& ang
   }
 
   const int count = static_cast<int>(draws.size()), vocabulary = head_.shape(0);
-  mx::array logits(mx::allocator::malloc(sizeof(float) * std::max(1, count) * vocabulary), {count, vocabulary}, mx::float32);
+  mx::array logits(allocate(sizeof(float) * std::max(1, count) * vocabulary), {count, vocabulary}, mx::float32);
   for (int i = 0; i < count; i++)
     std::memcpy(normed.data() + (size_t)i * h, x.data() + (size_t)draws[i] * h, sizeof(float) * h);
   normalise(norm_, count, normed.data(), normed.data());

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "allocate.h"
 #include "bf16-gemm.h"
 #include "parallel.h"
 #include "primitive.h"
@@ -123,7 +124,7 @@ mx::array pack_bf16(const mx::array& weight) {
   auto x = dense(weight);
   x.eval();
   const int count = x.shape(0), columns = width(x);
-  mx::array out(mx::allocator::malloc((size_t)2 * count * columns), {count, columns / 2}, mx::uint32);
+  mx::array out(allocate((size_t)2 * count * columns), {count, columns / 2}, mx::uint32);
   parallel_ranges(count, 64, [&](long begin, long end) {
     to_bf16(x.data<float>() + begin * columns, (end - begin) * columns,
             reinterpret_cast<uint16_t*>(out.data<uint8_t>()) + begin * columns);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "allocate.h"
 #include "blas.h"
 #include "frozen-bf16.h"
 #include "mlx/transforms.h"
@@ -144,7 +145,7 @@ mx::array pack(const mx::array& codes, const mx::array& scales, const mx::array&
   const int rows = codes.shape(0), columns = scales.shape(1) * group;
   require((size_t)width(codes) * 32 == (size_t)columns * bits, "pack: as many codes as the groups hold");
   const size_t row_bytes = packing.row_bytes(columns);
-  auto buffer = mx::allocator::malloc(row_bytes * rows);
+  auto buffer = allocate(row_bytes * rows);
   mx::array out(std::move(buffer), {rows, static_cast<int>(row_bytes / 4)}, mx::uint32);
   frozen_columns(out, packing);
   auto c = mx::contiguous(codes), s = mx::contiguous(scales), b = mx::contiguous(biases);

@@ -1,6 +1,7 @@
 // Packed weights as JavaScript makes and reads them.
 #include <cstring>
 
+#include "allocate.h"
 #include "binding.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
@@ -21,7 +22,7 @@ Napi::Value from_bytes(const Args& a) {
     bytes *= static_cast<size_t>(size);
   }
   if (bytes != view.ElementLength()) throw std::invalid_argument("the data's length differs from the shape's");
-  auto buffer = mx::allocator::malloc(bytes);
+  auto buffer = allocate(bytes);
   std::memcpy(buffer.buffer().raw_ptr(), view.Data(), bytes);
   return wrap(a.env(), mx::array(std::move(buffer), std::move(shape), dtype));
 }

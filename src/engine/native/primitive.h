@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "allocate.h"
 #include "mlx/array.h"
 #include "mlx/backend/cpu/encoder.h"
 #include "mlx/ops.h"
@@ -45,7 +46,7 @@ class FusedPrimitive : public mx::Primitive {
   template <class Work>
   void queue(std::vector<mx::array>& outputs, const std::vector<mx::array>& inputs, Work work) {
     if (ShortQueue::lives()) mx::synchronize(stream());
-    for (auto& out : outputs) out.set_data(mx::allocator::malloc(out.nbytes()));
+    allocate_all(outputs);
     // Weak copies: the graph decides how long buffers live; a strong one would keep inputs from being freed.
     std::vector<mx::array> in;
     std::vector<mx::array> out;
@@ -53,6 +54,17 @@ class FusedPrimitive : public mx::Primitive {
     for (auto& x : outputs) out.push_back(mx::array::unsafe_weak_copy(x));
     auto& encoder = mx::cpu::get_command_encoder(stream());
     encoder.dispatch([in = std::move(in), out = std::move(out), work = std::move(work)]() mutable { work(in, out); });
+  }
+
+ private:
+  void allocate_all(std::vector<mx::array>& arrays) {
+    try {
+      for (auto& array : arrays) array.set_data(allocate(array.nbytes()));
+    } catch (...) {
+      // The graph is given up with the exception, and what is queued works on its arrays.
+      mx::synchronize(stream());
+      throw;
+    }
   }
 };
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "allocate.h"
 #include "packed-codes.h"
 #include "parallel.h"
 #include "primitive.h"
@@ -165,7 +166,7 @@ mx::array to_panels(const mx::array& rows, const Packing& packing) {
   require(packing.bits == 4 || packing.bits == 8, "toPanels: codes of 4 or 8 bits");
   auto from = frozen_input(rows, packing);
   from.eval();
-  mx::array out(mx::allocator::malloc(from.nbytes()), rows.shape(), mx::uint32);
+  mx::array out(allocate(from.nbytes()), rows.shape(), mx::uint32);
   const size_t row_bytes = packing.row_bytes(columns), code_bytes = (size_t)columns * packing.bits / 8;
   const size_t size = scale_bytes(packing.scales), groups = columns / packing.group;
   parallel_ranges(panels_of(count), 4, [&](long begin, long end) {
