@@ -2,7 +2,7 @@
 
 Arguments: a JSON object with model (GGUF path or Hugging Face folder), adapter (PEFT folder), rows (ids and labels, -100
 carries no loss), dtype (float32 or bfloat16), threads, batch (rows of a micro-batch), gradientCheckpointing (false where
-it is absent) and, to find the fastest, probe: true.
+it is absent) and, to find the fastest, probe: true and slowest (seconds a row beyond which no further size is tried).
 Answers are lines of JSON on stdout; what the libraries print goes to stderr.
 """
 
@@ -133,7 +133,7 @@ def trainer(model, tokenizer, rows, batch, accumulation, steps, callback):
 
 
 def probe(model, tokenizer):
-    """The seconds a row of each micro-batch size, until it gets clearly slower or no longer fits."""
+    """The seconds a row of each micro-batch size, until it gets clearly slower, no longer fits or is beyond `slowest`."""
     rows, found = job["rows"], {}
     for batch in [size for size in (1, 2, 4, 8, 16) if len(rows) % size == 0]:
         timed = Timed()
@@ -143,7 +143,7 @@ def probe(model, tokenizer):
             print(f"batch {batch}: {error}", file=sys.stderr)
             break
         found[batch] = min(timed.seconds[1:]) / batch
-        if found[batch] > 1.2 * min(found.values()):
+        if found[batch] > 1.2 * min(found.values()) or found[batch] > (job["slowest"] or float("inf")):
             break
     answer(batch=min(found, key=found.get), secondsPerRow=found)
 

@@ -31,7 +31,7 @@ function sharedPrefix(count: number, prefix: number, own: number): BenchRow[] {
   }))
 }
 
-export const workloads: readonly Workload[] = [
+export const workloads: readonly [Workload, ...Workload[]] = [
   { name: '8x128', what: '8 rows of 128 tokens', rows: wholeRows(8, 128) },
   { name: '2x512', what: '2 rows of 512 tokens', rows: wholeRows(2, 512) },
   {
