@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { appendFile, cp, readdir, readFile, readlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import SqliteDatabase from 'better-sqlite3'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
@@ -50,6 +51,21 @@ test('a reader brings in what a process that died has left, and so does the next
     await opened.close()
     expect(await readdir(join(left.home, 'capture.journal'))).toEqual([])
   }
+})
+
+test('calls that come without end are seen elsewhere while they come', { timeout: 30_000 }, async () => {
+  await using set = await startStore()
+  const elsewhere = await openCaptureReader(set.home, dialects)
+  const end = performance.now() + 20_000
+  let seen = 0
+  for (let index = 0; seen < 500 && performance.now() < end; index++) {
+    await recordCall(set.store, call(`${index}`))
+    // Slower than they can be brought in.
+    await wait(1)
+    if (index % 500 === 0) seen = (await elsewhere.stats()).calls
+  }
+  await elsewhere.close()
+  expect(seen).toBeGreaterThanOrEqual(500)
 })
 
 test('a torn end costs the record that was torn, which nobody was told of', async () => {

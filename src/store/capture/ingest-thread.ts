@@ -17,12 +17,20 @@ import {
  */
 const gatherMs = 50
 
+/**
+ * Where so many calls come in that time, larger transactions are worth more than a reader elsewhere that is up to date:
+ * calls are gathered on for as long as they come like that, up to these milliseconds or that many calls.
+ */
+const rushCalls = 20
+const rushMs = 1000
+const rushCallsAtMost = 5000
+
 /** Milliseconds until a thread or a database that failed is tried again. */
 const retryMs = 1000
 
 /** Calls, or bytes of the journal, after which the WAL is brought back into the database file. */
-const checkpointCalls = 1000
-const checkpointBytes = 16 * 1024 * 1024
+const checkpointCalls = 4000
+const checkpointBytes = 32 * 1024 * 1024
 
 export interface IngestEvents {
   /** A checkpoint is about to begin; it gets only as far as no reader stands in its way. */
@@ -45,6 +53,9 @@ export class IngestThread {
   private readonly events: IngestEvents
   private worker: Worker
   private timer: NodeJS.Timeout | null = null
+  /** Calls that were appended since the last run began, and since the timer was set for the last time. */
+  private gathered = 0
+  private justGathered = 0
   private waiting: { resolve(): void; reject(reason: ShadowError): void }[] = []
   /** Those whose run is under way. */
   private served: typeof this.waiting = []
@@ -71,10 +82,20 @@ export class IngestThread {
   /** Something was appended to the journal. */
   wake(afterMs: number = gatherMs): void {
     this.hasMore = true
-    if (this.isRunning || this.timer !== null) return
+    this.gathered++
+    this.justGathered++
+    if (!this.isRunning && this.timer === null) this.runAfter(afterMs, performance.now() + rushMs)
+  }
+
+  private runAfter(afterMs: number, until: number): void {
+    this.justGathered = 0
     this.timer = setTimeout(() => {
-      this.timer = null
-      this.run()
+      const isRush = this.justGathered >= rushCalls && this.gathered < rushCallsAtMost
+      if (isRush && performance.now() < until) this.runAfter(afterMs, until)
+      else {
+        this.timer = null
+        this.run()
+      }
     }, afterMs).unref()
   }
 
@@ -127,6 +148,7 @@ export class IngestThread {
     // Whoever came meanwhile is looked after when the run under way is done.
     if (this.isRunning) return
     this.hasMore = false
+    this.gathered = 0
     this.served = this.waiting
     this.waiting = []
     this.send({ kind: 'ingest' })

@@ -15,8 +15,8 @@ import { decodeEntry } from './call-entry.ts'
 import type { CallTables } from './call-tables.ts'
 import { frameOf, recordAt, segmentPath, segmentsOf } from './journal.ts'
 
-/** Calls of one transaction: enough to share its pages, few enough to be seen soon. */
-const callsPerTransaction = 200
+/** Calls of one transaction: enough to share its pages, few enough to be forgotten by the event loop within a millisecond. */
+const callsPerTransaction = 1000
 
 /** Bytes read from a segment at once; a longer record is read whole. */
 const readBytes = 4 * 1024 * 1024
