@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http'
 import { ShadowError } from '../src/lib/error.ts'
-import { flatOf, headerOf, pairsOf } from './headers.ts'
+import { flatOf, type Headers, headerOf, pairsOf } from './headers.ts'
 import type { Target } from './target.ts'
 import { checkedTaskName } from './task-of.ts'
 
@@ -41,9 +41,7 @@ const places = ['x-shadow-key', 'authorization', 'x-api-key', 'api-key']
  */
 export function keyOf(access: Access, req: IncomingMessage): KnownKey | null {
   const headers = pairsOf(req.rawHeaders)
-  const given = places
-    .map((name) => headerOf(headers, name)?.replace(/^Bearer\s+/i, '') ?? '')
-    .find((value) => value.startsWith(keyPrefix))
+  const given = givenKey(headers)
   if (given === undefined) {
     if (access.isRequired) {
       throw new ShadowError('missing_key', 'This proxy needs a key.', {
@@ -63,6 +61,13 @@ export function keyOf(access: Access, req: IncomingMessage): KnownKey | null {
     })
   }
   return key
+}
+
+function givenKey(headers: Headers): string | undefined {
+  if (!headers.some(([, value]) => value.includes(keyPrefix))) return undefined
+  return places
+    .map((name) => headerOf(headers, name)?.replace(/^Bearer\s+/i, '') ?? '')
+    .find((value) => value.startsWith(keyPrefix))
 }
 
 /**

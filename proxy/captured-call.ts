@@ -41,7 +41,8 @@ export async function handleCapturedCall(
   let body: Buffer
   let split: SplitRequest
   try {
-    body = await plainBody(sent, headerOf(headers, 'content-encoding'), limits.requestBytes)
+    const encoding = headerOf(headers, 'content-encoding')
+    body = encoding === null ? sent : await plainBody(sent, encoding, limits.requestBytes)
     split = dialect.splitRequest(body)
   } catch (error) {
     if (!(error instanceof ShadowError)) throw error
@@ -110,7 +111,7 @@ class CapturedCall {
     res.once('close', () => {
       if (!res.writableFinished) agent.abort(new Error('The agent closed its connection.'))
     })
-    if (!(await this.mayGoUp(res))) return
+    if (this.context.capturing === 'strict' && !(await this.mayGoUp(res))) return
     if (body.length <= shortBytes) this.capture ??= this.begin()
     const asked = answerOf(this.context, {
       task,
@@ -141,8 +142,7 @@ class CapturedCall {
 
   /** In strict mode a call goes to an upstream only when there is a place for it in the store. */
   private async mayGoUp(res: ServerResponse): Promise<boolean> {
-    const { capturing, store, counts, logger } = this.context
-    if (capturing === 'available') return true
+    const { store, counts, logger } = this.context
     try {
       this.capture = new Capture(this.context, this.request)
       await store.admit(this.request.body.length)
@@ -193,7 +193,8 @@ class CapturedCall {
           await writer.write(filter?.push(chunk) ?? chunk)
           tap.pushLater(chunk)
         } else {
-          await tap.push(chunk)
+          const taken = tap.push(chunk)
+          if (taken !== undefined) await taken
           if (tap.isOver) await this.commit('terminated')
           if (this.isWithheld) break
           await writer.write(filter?.push(chunk) ?? chunk)
@@ -235,10 +236,10 @@ class CapturedCall {
     sendError(res, error, this.ownHeaders())
   }
 
-  private async commit(ending: Ending | 'aborted'): Promise<void> {
+  private commit(ending: Ending | 'aborted'): Promise<void> | void {
     if (this.isCommitted || this.tap === null || this.answer === null) return
     const { status, ...result } = this.tap.result(ending === 'aborted' ? 'cut' : ending)
-    await this.record({
+    return this.record({
       ...result,
       status: ending === 'aborted' && status !== 'complete' ? 'aborted' : status,
       httpStatus: this.answer.reply.status,

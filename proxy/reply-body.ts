@@ -48,23 +48,21 @@ export class ReplyBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uint8
     return this
   }
 
-  async next(): Promise<IteratorResult<Uint8Array>> {
-    for (;;) {
-      const chunk = this.chunks.shift()
-      if (chunk !== undefined) {
-        this.waitingBytes -= chunk.length
-        if (this.paused && this.waitingBytes <= highWaterBytes / 2) {
-          this.paused = false
-          this.source.resume()
-        }
-        return { done: false, value: chunk }
+  next(): Promise<IteratorResult<Uint8Array>> {
+    const chunk = this.chunks.shift()
+    if (chunk !== undefined) {
+      this.waitingBytes -= chunk.length
+      if (this.paused && this.waitingBytes <= highWaterBytes / 2) {
+        this.paused = false
+        this.source.resume()
       }
-      if (this.failure !== null) throw this.failure
-      if (this.ended) return { done: true, value: undefined }
-      await new Promise<void>((resolve) => {
-        this.wake = resolve
-      })
+      return Promise.resolve({ done: false, value: chunk })
     }
+    if (this.failure !== null) return Promise.reject(this.failure)
+    if (this.ended) return Promise.resolve({ done: true, value: undefined })
+    return new Promise<void>((resolve) => {
+      this.wake = resolve
+    }).then(() => this.next())
   }
 
   /** The consumer wants no more: the upstream is told so at once. */

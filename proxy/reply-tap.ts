@@ -59,10 +59,10 @@ export class ReplyTap {
     this.later.push(chunk)
   }
 
-  /** Takes a chunk as it came from the upstream; resolves once `isOver` takes it into account. */
-  async push(chunk: Uint8Array): Promise<void> {
+  /** Takes a chunk as it came from the upstream; `isOver` takes it into account at once, or when this resolves. */
+  push(chunk: Uint8Array): void | Promise<void> {
     this.catchUp()
-    await this.take(chunk)
+    return this.take(chunk)
   }
 
   private catchUp(): void {

@@ -27,12 +27,15 @@ export class ReplyWriter {
     })
   }
 
-  /** Resolves when more may be sent. */
-  async write(chunk: Uint8Array): Promise<void> {
+  /** More may be sent at once, or when this resolves. */
+  write(chunk: Uint8Array): Promise<void> | void {
     // An empty chunk would end the body where it is chunked.
     if (chunk.length === 0) return
     this.bodySent = true
-    if (this.res.destroyed || this.res.write(chunk)) return
+    if (!this.res.destroyed && !this.res.write(chunk)) return this.drained()
+  }
+
+  private async drained(): Promise<void> {
     // A socket that closes while it is full never drains.
     const gone = new AbortController()
     try {

@@ -49,12 +49,12 @@ const decoders = new Map<string, Decode>([
 ])
 
 /**
- * What an encoded body stands for: itself where it isn't encoded.
- * @param encodings the value of `content-encoding`; null where there is none
+ * What an encoded body stands for.
+ * @param encodings the value of `content-encoding`
  * @throws ShadowError invalid_request when it can't be decoded, or would be longer than `maxBytes`
  */
-export async function plainBody(body: Buffer, encodings: string | null, maxBytes: number): Promise<Buffer> {
-  const names = (encodings ?? '').split(',').map((name) => name.trim().toLowerCase())
+export async function plainBody(body: Buffer, encodings: string, maxBytes: number): Promise<Buffer> {
+  const names = encodings.split(',').map((name) => name.trim().toLowerCase())
   let plain = body
   // They are named in the order in which they were applied.
   for (const name of names.toReversed()) {

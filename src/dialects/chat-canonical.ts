@@ -67,7 +67,7 @@ export class ChatWalk implements CanonicalWalk {
     }
     const role = value['role'] === 'developer' ? 'system' : value['role']
     this.inRoot &&= role === 'system'
-    const text = canonicalJson(this.fieldsOf(value, role))
+    const text = plainText(value, role) ?? canonicalJson(this.fieldsOf(value, role))
     return { text, isRoot: this.inRoot, isReply: role === 'assistant' }
   }
 
@@ -107,6 +107,14 @@ export class ChatWalk implements CanonicalWalk {
     }
     return { name: made['name'], arguments: canonicalArguments(made['arguments']) }
   }
+}
+
+/** The canonical JSON of what most messages are, a role and a text; null for all others. */
+function plainText(message: Fields, role: unknown): string | null {
+  const { content } = message
+  if (typeof content !== 'string' || content === '' || typeof role !== 'string') return null
+  for (const name in message) if (name !== 'role' && name !== 'content') return null
+  return `{"content":${JSON.stringify(content)},"role":${JSON.stringify(role)}}`
 }
 
 /** Text stays text where it is no JSON, and is told apart from JSON that says the same. */

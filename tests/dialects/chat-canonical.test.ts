@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { chat } from '../../src/dialects/index.ts'
 
@@ -51,6 +52,26 @@ describe('the same conversation', () => {
     ['the order of members', { role: 'user', content: 'a' }, { content: 'a', role: 'user' }],
   ])('%s', (_what, one, other) => {
     expect(identity(one)).toBe(identity(other))
+  })
+
+  test('whatever the role and the text, a field that says nothing changes nothing', () => {
+    const role = fc.oneof(
+      fc.constantFrom('user', 'system', 'developer', 'assistant', 'tool', '__proto__'),
+      fc.string(),
+    )
+    fc.assert(
+      fc.property(role, fc.string({ unit: 'binary' }), (who, content) => {
+        const said = identity({ role: who, content })
+        expect(identity({ role: who, content, name: null })).toBe(said)
+        expect(identity({ role: who, content: [{ type: 'text', text: content }] })).toBe(said)
+      }),
+      {
+        examples: [
+          ['user', '\ud800'],
+          ['user', ''],
+        ],
+      },
+    )
   })
 
   test('ids renumbered, arguments printed anew', () => {

@@ -81,7 +81,7 @@ export function encodeEntry(
   hash: KeyedHash,
   call: CallRecord,
 ): { pieces: Uint8Array[]; replies: ReplyNodes[] } {
-  const { placement, prompt, request, reply, ...known } = call
+  const { placement, prompt, request, reply } = call
   const { messages, dialect } = prompt
   const depth = messages.length
   const replies: ReplyNodes[] = []
@@ -93,19 +93,30 @@ export function encodeEntry(
     replies.push({ raw, node, said })
     replyHashes.push(raw, node)
   }
+  const { parent } = placement
   const text: Facts = {
-    ...known,
+    id: call.id,
+    startedAt: call.startedAt,
+    status: call.status,
+    httpStatus: call.httpStatus,
+    stream: call.stream,
+    modelAsked: call.modelAsked,
+    modelAnswered: call.modelAnswered,
+    servedBy: call.servedBy,
+    fallbackFrom: call.fallbackFrom,
+    usage: call.usage,
+    timings: call.timings,
+    error: call.error,
+    redacted: call.redacted,
+    replyId: call.replyId,
     dialect,
     task: placement.task,
     keyHash: placement.keyHash.toString('hex'),
     session: placement.session,
     label: placement.label,
-    parent:
-      placement.parent === null
-        ? null
-        : { call: placement.parent.call, node: placement.parent.node.toString('hex') },
+    parent: parent === null ? null : { call: parent.call, node: parent.node.toString('hex') },
     rootMessages: rootMessages(messages),
-    ...(prompt.goesOn ? { goesOn: true } : {}),
+    goesOn: prompt.goesOn ? true : undefined,
     continues: placement.continues,
     agent: placement.agent,
     parentAgent: placement.parentAgent,
