@@ -35,7 +35,9 @@ if (name === undefined || benchmark === undefined) {
   process.exitCode = 2
 } else {
   const { run } = await benchmark()
-  const rows = await run(args)
+  const command = ['npm run bench --', name, ...args].join(' ')
+  // Rows that a part measured stand beside those of other parts.
+  const rows = (await run(args)).map((row) => (args.length === 0 ? row : { ...row, command }))
   const root = packageRoot()
   const folder = join(root, 'bench', 'results')
   mkdirSync(folder, { recursive: true })
@@ -44,7 +46,7 @@ if (name === undefined || benchmark === undefined) {
   const kept =
     args.length === 0 ? [] : earlierRows(path).filter(({ id }) => !rows.some((row) => row.id === id))
   const result = {
-    command: ['npm run bench --', name, ...args].join(' '),
+    command,
     date: new Date().toISOString(),
     machine: {
       cpu: cpus()[0]?.model.trim() ?? 'unknown',

@@ -1,20 +1,53 @@
 /**
  * What the proxy costs, beside a bare relay that keeps nothing and beside Portkey's gateway: the same stand-in
- * upstream, the same load, in turns within one run, on the same cores. `quick` leaves the long rows out, `correct`
- * those that take time.
+ * upstream, the same load, in turns within one run, on the same cores. `-- proxy NAME…` runs only these parts, `quick`
+ * the first two with fewer rounds.
  */
 import { diskRow, fullRow, memoryRow, millionRow } from './proxy/at-size.ts'
 import { byteRows, killRow, mergeRows } from './proxy/correct.ts'
 import { Path } from './proxy/path.ts'
 import { portkeyHeaders } from './proxy/portkey.ts'
 import { Servers } from './proxy/servers.ts'
-import { latencyRows, throughputRows } from './proxy/side-by-side.ts'
+import { latencyRows, type Paths, sustainedRow, throughputRows } from './proxy/side-by-side.ts'
 import type { Row } from './row.ts'
 
+const rounds = 9
+const fewRounds = 3
+
+const parts: Record<string, () => Promise<Row[]>> = {
+  latency: () => sideBySide((paths) => latencyRows(paths, rounds)),
+  throughput: () =>
+    sideBySide(async (paths) => [
+      ...(await throughputRows(paths, rounds)),
+      await sustainedRow(paths, fewRounds),
+    ]),
+  correct: async () => [killRow(), ...(await mergeRows()), ...(await byteRows())],
+  full: () => alone(fullRow),
+  disk: () => alone(diskRow),
+  million: () => alone(millionRow),
+  memory: () => alone(memoryRow),
+}
+
 export async function run(args: readonly string[]): Promise<Row[]> {
-  const right = async () => [killRow(), ...(await mergeRows()), ...(await byteRows())]
-  if (args.includes('correct')) return await right()
-  const rounds = args.includes('quick') ? 3 : 9
+  if (args.includes('quick')) {
+    return sideBySide(async (paths) => [
+      ...(await latencyRows(paths, fewRounds)),
+      ...(await throughputRows(paths, fewRounds)),
+    ])
+  }
+  const names = args.length === 0 ? Object.keys(parts) : args
+  const rows: Row[] = []
+  for (const name of names) {
+    const part = parts[name]
+    if (part === undefined) {
+      throw new Error(`There is no part ${name}: ${Object.keys(parts).join(', ')}, quick.`)
+    }
+    rows.push(...(await part()))
+  }
+  return rows
+}
+
+async function sideBySide(measure: (paths: Paths) => Promise<Row[]>): Promise<Row[]> {
   const { servers, direct, relay } = await Servers.start()
   await using _ = servers
   const { origin, child } = await servers.shadow(direct, await servers.home())
@@ -24,16 +57,13 @@ export async function run(args: readonly string[]): Promise<Row[]> {
     shadow: new Path(origin),
     portkey: new Path(await servers.portkey(), portkeyHeaders(direct)),
   }
-  const paths = { ...ways, settle: () => servers.settled(child) }
-  const rows = [...(await latencyRows(paths, rounds)), ...(await throughputRows(paths, rounds))]
+  const rows = await measure({ ...ways, settle: () => servers.settled(child) })
   for (const path of Object.values(ways)) await path.close()
-  if (args.includes('quick')) return rows
-  return [
-    ...rows,
-    ...(await right()),
-    await fullRow(servers, direct),
-    await diskRow(servers),
-    await millionRow(servers, direct),
-    await memoryRow(servers, direct),
-  ]
+  return rows
+}
+
+async function alone(measure: (servers: Servers, upstream: string) => Promise<Row>): Promise<Row[]> {
+  const { servers, direct } = await Servers.start()
+  await using _ = servers
+  return [await measure(servers, direct)]
 }

@@ -16,6 +16,8 @@ export const rowSchema = z.object({
   aim: z.string().nullable(),
   /** Whether the figure meets `must`; true where nothing is asked for. */
   ok: z.boolean(),
+  /** What measured it, where that was only a part of the benchmark. */
+  command: z.string().optional(),
 })
 export type Row = z.infer<typeof rowSchema>
 

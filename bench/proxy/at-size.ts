@@ -89,9 +89,9 @@ export async function memoryRow(servers: Servers, upstream: string): Promise<Row
   const path = new Path(origin)
   const many: Load = { workload: 'short', clients: 64, requests: 10_000 }
   await path.measure(many)
-  const early = await servers.settled(child)
+  const early = await servers.memory(child)
   for (let round = 1; round < 20; round++) await path.measure(many)
-  const late = await servers.settled(child)
+  const late = await servers.memory(child)
   await path.close()
   return row(
     'proxy.memory',

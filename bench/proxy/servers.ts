@@ -57,11 +57,14 @@ export class Servers {
     })
   }
 
-  /** Waits until Shadow's tables hold every call, and returns its resident memory in bytes. */
-  async settled(child: ChildProcess): Promise<number> {
-    const answer = new Promise<number>((resolve) => child.once('message', (bytes) => resolve(Number(bytes))))
-    child.send('settle')
-    return answer
+  /** Waits until Shadow's tables hold every call. */
+  async settled(child: ChildProcess): Promise<void> {
+    await ask(child, 'settle')
+  }
+
+  /** The same, and returns its resident memory in bytes when garbage is collected. */
+  async memory(child: ChildProcess): Promise<number> {
+    return Number(await ask(child, 'memory'))
   }
 
   async portkey(): Promise<string> {
@@ -97,4 +100,10 @@ export class Servers {
     })
     return { origin: `http://127.0.0.1:${port}`, child }
   }
+}
+
+function ask(child: ChildProcess, question: 'settle' | 'memory'): Promise<unknown> {
+  const answer = new Promise<unknown>((resolve) => child.once('message', resolve))
+  child.send(question)
+  return answer
 }

@@ -103,6 +103,26 @@ export async function throughputRows(paths: Paths, rounds: number): Promise<Row[
   ]
 }
 
+/** What goes on and on: until the last call is in the tables, so that nothing of the work is put off beyond the end. */
+export async function sustainedRow({ relay, shadow, settle }: Paths, rounds: number): Promise<Row> {
+  const load: Load = { workload: 'short', clients: 64, requests: 20_000 }
+  const rates: Record<'relay' | 'shadow', number[]> = { relay: [], shadow: [] }
+  for (let round = 0; round < rounds; round++) {
+    rates.relay.push((await relay.measure(load)).requestsPerSecond)
+    const start = performance.now()
+    await shadow.measure(load)
+    await settle()
+    rates.shadow.push(load.requests / ((performance.now() - start) / 1000))
+  }
+  return row(
+    'proxy.rps.sustained',
+    `requests/s, 64 clients, ${load.requests} requests until the last is in the tables; baseline: ${baselineNames.relay}`,
+    median(rates.shadow),
+    '1/s',
+    median(rates.relay),
+  )
+}
+
 const baselineNames: Record<Name, string> = {
   direct: 'without a proxy',
   relay: 'a bare node:http + undici relay that keeps nothing',
