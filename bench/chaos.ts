@@ -1,6 +1,7 @@
 /**
  * The chaos suite in full: the proxy is killed a thousand times under load, its upstream fails in every way, and
- * thousands of connections say nothing. `-- chaos 100` kills a hundred times. Short forms are in tests/proxy.
+ * thousands of connections say nothing. `-- 100` kills a hundred times, `-- NAME…` runs only these parts. Short forms
+ * are in tests/proxy.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
@@ -13,12 +14,23 @@ import { askFaultyUpstream, faults, startFaultyUpstream } from '../tests/support
 import { startStandIn } from '../tests/support/stand-in-upstream.ts'
 import { figure, type Row } from './row.ts'
 
+const defaultKills = 1000
 const idleConnections = 5000
 const faultyCalls = 5000
 const largeBytes = 100_000_000
 
-export async function run([kills = '1000']: readonly string[]): Promise<Row[]> {
-  return [await killRow(Number(kills)), await faultRow(), await largeRow(), await idleRow()]
+export async function run(args: readonly string[]): Promise<Row[]> {
+  const kills = Number(args.find((each) => /^[0-9]+$/.test(each)) ?? defaultKills)
+  const parts = { kill: () => killRow(kills), faults: faultRow, large: largeRow, idle: idleRow }
+  const asked = args.filter((each) => !/^[0-9]+$/.test(each))
+  const unknown = asked.filter((each) => !Object.hasOwn(parts, each))
+  if (unknown.length > 0)
+    throw new Error(`There is no part ${unknown.join(', ')}: ${Object.keys(parts).join(', ')}.`)
+  const rows: Row[] = []
+  for (const [name, part] of Object.entries(parts)) {
+    if (asked.length === 0 || asked.includes(name)) rows.push(await part())
+  }
+  return rows
 }
 
 async function killRow(kills: number): Promise<Row> {
