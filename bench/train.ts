@@ -29,19 +29,23 @@ const lossTolerance = { float32: 1e-3, bfloat16: 3e-2 }
 /** A dtype that takes this many times as long is not measured further. */
 const hopeless = 2
 
+type By = 'engine' | 'engine-passes' | 'engine-4bit' | 'trl'
 type DType = keyof typeof lossTolerance
 
 interface EngineKind {
   dtype: DType
   quantization: 'none' | 'keep'
+  /** As TRL's micro-batches: less memory at a time. Undefined: one pass. */
+  maxTokensPerPass?: number
 }
 
-/** The model's file is quantised to 4 bits, so all four train the same weights. */
+/** The model's file is quantised to 4 bits, so all of them train the same weights. */
 const engineKinds: readonly EngineKind[] = [
   { dtype: 'float32', quantization: 'none' },
   { dtype: 'bfloat16', quantization: 'none' },
   { dtype: 'float32', quantization: 'keep' },
   { dtype: 'bfloat16', quantization: 'keep' },
+  { dtype: 'bfloat16', quantization: 'none', maxTokensPerPass: 512 },
 ]
 
 /** TRL's fastest micro-batch, and its seconds a row. */
@@ -52,7 +56,7 @@ interface Found {
 }
 
 interface Entry {
-  by: 'engine' | 'engine-4bit' | 'trl'
+  by: By
   dtype: DType
   contender: Contender
   note: string
@@ -61,7 +65,7 @@ interface Entry {
 }
 
 interface Outcome {
-  by: 'engine' | 'engine-4bit' | 'trl'
+  by: By
   dtype: DType
   note: string
   seconds: number
@@ -120,15 +124,18 @@ async function compare(workload: Workload, model: string, folder: string): Promi
   }
 }
 
-async function startEngine({ dtype, quantization }: EngineKind, job: string): Promise<Entry> {
+async function startEngine(
+  { dtype, quantization, maxTokensPerPass }: EngineKind,
+  job: string,
+): Promise<Entry> {
   const worker = fileURLToPath(new URL('./train/engine-worker.ts', import.meta.url))
   const base = quantization === 'keep' ? '4-bit base' : 'base unquantised'
   const contender = await Contender.start(`engine ${dtype} ${base}`, process.execPath, [worker, job])
   return {
-    by: quantization === 'keep' ? 'engine-4bit' : 'engine',
+    by: quantization === 'keep' ? 'engine-4bit' : maxTokensPerPass === undefined ? 'engine' : 'engine-passes',
     dtype,
     contender,
-    note: `one pass, ${base}`,
+    note: `${maxTokensPerPass === undefined ? 'one pass' : `passes of ${maxTokensPerPass} tokens`}, ${base}`,
     isSlow: false,
   }
 }
@@ -264,18 +271,19 @@ function stepRows(ours: Outcome, outcomes: readonly Outcome[], peaks: Peaks): Ro
   const gflops = (gflopPerToken * 1024) / plain.seconds
   const trlBytes = Math.min(...outcomes.filter(({ by }) => by === 'trl').map(({ peakBytes }) => peakBytes))
   const js = plain.jsShare
+  const sparing = outcomes.find(({ by }) => by === 'engine-passes') ?? ours
   const [packed] = outcomes.filter(({ by }) => by === 'engine-4bit').toSorted((a, b) => a.seconds - b.seconds)
   return [
     {
       id: 'train.memory',
-      what: `highest resident memory, 8 × 128: the engine in ${ours.dtype} against TRL's smaller figure`,
-      value: ours.peakBytes / 2 ** 20,
+      what: `highest resident memory, 8 × 128: the engine in ${sparing.dtype}, ${sparing.note}, against TRL's smaller figure`,
+      value: sparing.peakBytes / 2 ** 20,
       unit: 'MiB',
       baseline: trlBytes / 2 ** 20,
-      ratio: ours.peakBytes / trlBytes,
+      ratio: sparing.peakBytes / trlBytes,
       must: 'ratio ≤ 0.6',
       aim: 'ratio ≤ 0.35',
-      ok: ours.peakBytes <= 0.6 * trlBytes,
+      ok: sparing.peakBytes <= 0.6 * trlBytes,
     },
     {
       id: 'train.flops',

@@ -8,10 +8,12 @@ import { createInterface } from 'node:readline'
 import { z } from 'zod'
 import {
   AdamW,
+  GradientAccumulator,
   loadLora,
   loadModel,
   LoraAdapter,
   lossAndGradients,
+  passesOf,
   Runtime,
   saveLora,
   type TrainRow,
@@ -29,6 +31,7 @@ const job = z
     dtype: z.enum(['float32', 'bfloat16']),
     quantization: z.union([z.enum(['none', 'keep']), z.strictObject({ bits: z.literal([4, 8]) })]),
     gradientCheckpointing: z.boolean().default(false),
+    maxTokensPerPass: z.number().optional(),
   })
   .parse(JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')))
 
@@ -48,20 +51,19 @@ const batch = job.rows.map(
   }),
 )
 
+const passes = passesOf(batch, job.maxTokensPerPass ?? Number.POSITIVE_INFINITY, 'tree')
+const sums = new GradientAccumulator(runtime)
+
 function step(): object {
   clock.reset()
   const start = performance.now()
-  const { lossSum, weightSum, gradients } = lossAndGradients(model, adapter, batch, {
-    gradientCheckpointing: job.gradientCheckpointing,
-  })
-  optimizer.update(gradients, job.learningRate, 1 / weightSum)
-  for (const gradient of gradients) gradient.dispose()
+  const { gradientCheckpointing } = job
+  for (const pass of passes) sums.add(lossAndGradients(model, adapter, pass, { gradientCheckpointing }))
+  const loss = sums.meanLoss
+  optimizer.update(sums.gradients, job.learningRate, 1 / sums.weightSum)
+  sums.reset()
   const elapsedMs = performance.now() - start
-  return {
-    seconds: elapsedMs / 1000,
-    loss: lossSum / weightSum,
-    jsShare: 1 - clock.nativeMs / elapsedMs,
-  }
+  return { seconds: elapsedMs / 1000, loss, jsShare: 1 - clock.nativeMs / elapsedMs }
 }
 
 /** GFLOP/s of a large f32 product, the best of a few tries. */

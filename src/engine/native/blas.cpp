@@ -1,7 +1,7 @@
 // Large products: OpenBLAS on one thread each, over tiles of the result that the pool hands out.
 //
 // OpenBLAS's own threads wait for each other inside a product, so on a busy machine each product takes as long as
-// its unluckiest thread. Independent tiles cost 3 % more packing at 256 rows and lose nothing when a core is shared.
+// its unluckiest thread. Independent tiles lose little when a core is shared; at 256 rows they cost 3 % more packing.
 #include "blas.h"
 
 #include <algorithm>
@@ -18,7 +18,7 @@ void scipy_cblas_cgemm(int, int, int, int, int, int, const void*, const void*, i
 namespace shadow {
 namespace {
 
-constexpr int kTile = 256;
+constexpr int kTile = 512;
 
 /** How many tiles to cut a side of this length into. The cut depends on the length alone, never on luck. */
 int tiles_of(int length) {
