@@ -36,8 +36,10 @@ if (name === undefined || benchmark === undefined) {
 } else {
   const { run } = await benchmark()
   const command = ['npm run bench --', name, ...args].join(' ')
+  const measured = await run(args)
+  const date = new Date().toISOString()
   // Rows that a part measured stand beside those of other parts.
-  const rows = (await run(args)).map((row) => (args.length === 0 ? row : { ...row, command }))
+  const rows = measured.map((row) => (args.length === 0 ? row : { command, date, ...row }))
   const root = packageRoot()
   const folder = join(root, 'bench', 'results')
   mkdirSync(folder, { recursive: true })
@@ -47,7 +49,7 @@ if (name === undefined || benchmark === undefined) {
     args.length === 0 ? [] : earlierRows(path).filter(({ id }) => !rows.some((row) => row.id === id))
   const result = {
     command,
-    date: new Date().toISOString(),
+    date,
     machine: {
       cpu: cpus()[0]?.model.trim() ?? 'unknown',
       cores: cpus().length,
@@ -79,9 +81,11 @@ function versions(root: string): Record<string, string> {
 }
 
 function earlierRows(path: string): Row[] {
-  return existsSync(path)
-    ? z.object({ rows: z.array(rowSchema) }).parse(JSON.parse(readFileSync(path, 'utf8'))).rows
-    : []
+  if (!existsSync(path)) return []
+  const { command, date, rows } = z
+    .object({ command: z.string(), date: z.string(), rows: z.array(rowSchema) })
+    .parse(JSON.parse(readFileSync(path, 'utf8')))
+  return rows.map((row) => ({ command, date, ...row }))
 }
 
 function round(value: number | null): number | null {

@@ -16,8 +16,9 @@ export const rowSchema = z.object({
   aim: z.string().nullable(),
   /** Whether the figure meets `must`; true where nothing is asked for. */
   ok: z.boolean(),
-  /** What measured it, where that was only a part of the benchmark. */
+  /** What measured it and when, where that was only a part of the benchmark. */
   command: z.string().optional(),
+  date: z.string().optional(),
 })
 export type Row = z.infer<typeof rowSchema>
 

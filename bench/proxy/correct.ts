@@ -43,9 +43,11 @@ export async function byteRows(): Promise<Row[]> {
 /** proxy.kill, as the chaos suite's last full run left it. */
 export function killRow(): Row {
   const path = join(packageRoot(), 'bench', 'results', 'chaos.json')
-  const { rows } = z.object({ rows: z.array(rowSchema) }).parse(JSON.parse(readFileSync(path, 'utf8')))
+  const { command, date, rows } = z
+    .object({ command: z.string(), date: z.string(), rows: z.array(rowSchema) })
+    .parse(JSON.parse(readFileSync(path, 'utf8')))
   const killed = rows.find(({ id }) => id === 'chaos.kill')
   return killed === undefined
     ? figure('proxy.kill', 'no figure in chaos.json: run npm run test:chaos', null, 'calls', { must: '0' })
-    : { ...killed, id: 'proxy.kill' }
+    : { command, date, ...killed, id: 'proxy.kill' }
 }
