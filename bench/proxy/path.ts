@@ -74,9 +74,13 @@ export class Path {
         { role: 'user', content: question },
       ],
     })
-    const headers = workload === 'stream' ? { ...this.headers, 'x-bench-reply': 'stream' } : this.headers
     const start = performance.now()
-    const reply = await this.client?.request({ path: '/v1/chat/completions', method: 'POST', headers, body })
+    const reply = await this.client?.request({
+      path: '/v1/chat/completions',
+      method: 'POST',
+      headers: this.headers,
+      body,
+    })
     if (reply?.statusCode !== 200) {
       throw new Error(`${this.origin} answered a request with status ${reply?.statusCode}.`)
     }

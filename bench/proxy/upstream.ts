@@ -1,6 +1,6 @@
 /**
  * The stand-in upstream of the benchmark, a process of its own: one short reply, always the same, or a stream of
- * 200 chunks for a request that carries `x-bench-reply: stream`.
+ * 200 chunks where the body asks for one. A header wouldn't do: Portkey passes on none that it doesn't know.
  */
 import { createServer, type ServerResponse } from 'node:http'
 import { announce } from './announce.ts'
@@ -31,9 +31,12 @@ function chunk(delta: object, finishReason: string | null): Buffer {
 }
 
 const server = createServer({ keepAliveTimeout: 60_000 }, (req, res) => {
-  req.resume()
+  let isStream = false
+  req.on('data', (bytes: Buffer) => {
+    isStream ||= bytes.includes('"stream":true')
+  })
   req.on('end', () => {
-    if (req.headers['x-bench-reply'] === 'stream') {
+    if (isStream) {
       res.writeHead(200, { 'content-type': 'text/event-stream' })
       send(res, 0)
       return
