@@ -2,8 +2,9 @@
 import type { KeyedHash } from '../../lib/hash.ts'
 import { Lately } from '../../lib/lately.ts'
 import type { CallEntry } from './call-entry.ts'
+import { KnownRows } from './known-rows.ts'
 import { cutOut, type Filling, listOf, rowsOf, writeHoles } from './layout.ts'
-import { type NodeRow, NodeRows } from './node-rows.ts'
+import { knownAtMost, type NodeRow, NodeRows } from './node-rows.ts'
 import { envelopeHash, partHash } from './prompt.ts'
 import {
   type BodyColumns,
@@ -15,16 +16,14 @@ import {
 } from './record-checksum.ts'
 import { madeOr, type Statements } from './statements.ts'
 
-const remembered = 16_384
-
 export class CallTables {
   private readonly sql: Statements
   private readonly hash: KeyedHash
   private readonly nodes: NodeRows
   /** Rows of late by their names. */
-  private readonly scopes = new Lately<number>(remembered)
-  private readonly sessions = new Lately<number>(remembered)
-  private readonly envelopes = new Lately<number>(remembered)
+  private readonly scopes = new Lately<number>(knownAtMost)
+  private readonly sessions = new KnownRows(1, knownAtMost)
+  private readonly envelopes = new KnownRows(1, knownAtMost)
 
   constructor(sql: Statements, hash: KeyedHash) {
     this.sql = sql
@@ -104,12 +103,13 @@ export class CallTables {
   }
 
   private session({ session: id, task, label }: CallEntry, scope: number): number {
-    const known = this.sessions.get(id)
-    if (known !== undefined) return known
+    const name = this.hash.of('known session', id)
+    const known = this.sessions.find(name)
+    if (known !== null) return this.sessions.value(known, 0)
     const checksum = sessionChecksum(this.hash, { id, scope, task, label })
     const made = this.sql.insertSession.run(id, scope, task, label, checksum)
     const session = madeOr(made, () => this.sql.session.get(id)?.seq)
-    this.sessions.set(id, session)
+    this.sessions.add(name, session)
     return session
   }
 
@@ -156,13 +156,12 @@ export class CallTables {
     const { literal, holes } = cutOut(request, cuts)
     const text = writeHoles(holes)
     const hash = envelopeHash(this.hash, literal, text)
-    const name = hash.toString('latin1')
-    const known = this.envelopes.get(name)
-    if (known !== undefined) return known
+    const known = this.envelopes.find(hash)
+    if (known !== null) return this.envelopes.value(known, 0)
     const made = this.sql.insertEnvelope.run(hash, literal, text)
     const envelope = madeOr(made, () => this.sql.envelope.get(hash)?.id)
     if (made.changes > 0) for (const part of parts) this.sql.linkPart.run(envelope, part)
-    this.envelopes.set(name, envelope)
+    this.envelopes.add(hash, envelope)
     return envelope
   }
 }

@@ -29,6 +29,9 @@ import { storedTail } from './stored-tail.ts'
 /** Larger pages than SQLite's own, since rows hold whole messages. */
 const pageSizeBytes = 8192
 
+/** KiB of pages that look-ups keep. */
+const cacheKib = 4096
+
 /** Calls in the journal beyond which the next ones wait until the tables have caught up. */
 const defaultMaxBacklogCalls = 20_000
 
@@ -100,6 +103,8 @@ export class CaptureStore {
     this.opened = opened
     this.hash = hash
     this.lock = lock
+    // Look-ups here are few, and every transaction of the ingesting thread makes the pages kept of the last ones stale.
+    opened.sqlite.pragma(`cache_size = -${cacheKib}`)
     this.hasher = new PromptHasher(hash)
     this.journal = new Journal(journalFolder(home), synchronous === 'full')
     const statements = prepareStatements(opened.sqlite)

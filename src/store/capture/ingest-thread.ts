@@ -25,6 +25,9 @@ const rushCalls = 20
 const rushMs = 1000
 const rushCallsAtMost = 5000
 
+/** Of the thread's heap: what it makes of a call is garbage with the call, and V8 would let that grow for as long as it runs. */
+const youngGenerationMb = 24
+
 /** Milliseconds until a thread or a database that failed is tried again. */
 const retryMs = 1000
 
@@ -134,6 +137,7 @@ export class IngestThread {
   private start(): Worker {
     const worker = new Worker(siblingModule(import.meta.url, './ingest-worker'), {
       workerData: { home: this.home, synchronous: this.synchronous },
+      resourceLimits: { maxYoungGenerationSizeMb: youngGenerationMb },
     })
     worker.unref()
     worker.on('message', (message) => this.done(ingestReport.parse(message)))

@@ -18,7 +18,7 @@ import { frameOf, recordAt, segmentPath, segmentsOf } from './journal.ts'
 /** Calls of one transaction: enough to share its pages, few enough to be forgotten by the event loop within a millisecond. */
 const callsPerTransaction = 1000
 
-/** Bytes read from a segment at once; a longer record is read whole. */
+/** Bytes read from a segment at once, into memory that is reused; a longer record is read whole, into its own. */
 const readBytes = 4 * 1024 * 1024
 
 export interface Ingested {
@@ -38,6 +38,7 @@ export class Ingest {
   private readonly folder: string
   private segment: number | null = null
   private at = 0
+  private readonly window = Buffer.allocUnsafeSlow(readBytes)
 
   constructor(sqlite: SqliteDatabase.Database, tables: CallTables, folder: string) {
     this.sqlite = sqlite
@@ -106,21 +107,13 @@ export class Ingest {
 
   private readSome(segment: number, ingested: Ingested): boolean {
     const { bytes, left } = this.read(segment)
-    const payloads: Buffer[] = []
-    let at = 0
-    while (payloads.length < callsPerTransaction) {
-      const record = recordAt(bytes, at)
-      if (record === null) break
-      payloads.push(record.payload)
-      at = record.next
-    }
-    if (payloads.length === 0) return false
-    this.commit(payloads, ingested)
-    this.at += at
-    ingested.calls += payloads.length
-    ingested.bytes += at
+    if (recordAt(bytes, 0) === null) return false
+    const { calls, end } = this.commit(bytes, ingested)
+    this.at += end
+    ingested.calls += calls
+    ingested.bytes += end
     // What comes while this is looked at is for the next time.
-    ingested.hasMore = left > at
+    ingested.hasMore = left > end
     return true
   }
 
@@ -129,9 +122,9 @@ export class Ingest {
     const file = openSync(segmentPath(this.folder, segment), 'r')
     try {
       const left = fstatSync(file).size - this.at
-      let bytes = readAt(file, this.at, Math.min(left, readBytes))
+      let bytes = readAt(file, this.at, this.window)
       const first = bytes.length >= 4 ? 8 + bytes.readUInt32LE(0) : 0
-      if (first > bytes.length && first <= left) bytes = readAt(file, this.at, first)
+      if (first > bytes.length && first <= left) bytes = readAt(file, this.at, Buffer.allocUnsafe(first))
       return { bytes, left }
     } finally {
       closeSync(file)
@@ -142,22 +135,33 @@ export class Ingest {
    * All of them in one transaction. Where one fails it is begun again with a savepoint around each, which costs
    * as much as the call itself.
    */
-  private commit(payloads: readonly Buffer[], ingested: Ingested): void {
+  private commit(bytes: Buffer, ingested: Ingested): { calls: number; end: number } {
     try {
+      const done = { calls: 0, end: 0 }
       this.transaction(() => {
-        for (const payload of payloads) this.insert(payload, ingested)
+        for (const { payload, next } of recordsIn(bytes)) {
+          this.insert(payload, ingested)
+          done.calls++
+          done.end = next
+        }
       })
-      return
+      return done
     } catch (reason) {
       if (isFaultOfDisk(reason)) throw reason
     }
+    const done = { calls: 0, end: 0 }
     const rejected: Buffer[] = []
     this.transaction(() => {
-      for (const payload of payloads) if (!this.insertAlone(payload, ingested)) rejected.push(payload)
+      for (const { payload, next } of recordsIn(bytes)) {
+        if (!this.insertAlone(payload, ingested)) rejected.push(payload)
+        done.calls++
+        done.end = next
+      }
     })
     for (const payload of rejected) {
       appendFileSync(join(this.folder, 'rejected.log'), Buffer.concat(frameOf([payload])), { mode: 0o600 })
     }
+    return done
   }
 
   private transaction(work: () => void): void {
@@ -196,6 +200,17 @@ export class Ingest {
   }
 }
 
+/** The records of one transaction, one after the other, so that none of them outlives its insertion. */
+function* recordsIn(bytes: Buffer): Generator<{ payload: Buffer; next: number }> {
+  let at = 0
+  for (let count = 0; count < callsPerTransaction; count++) {
+    const record = recordAt(bytes, at)
+    if (record === null) return
+    yield record
+    at = record.next
+  }
+}
+
 function idOf(payload: Buffer): string | null {
   try {
     return decodeEntry(payload).id
@@ -209,7 +224,7 @@ function isFaultOfDisk(reason: unknown): boolean {
   return /^SQLITE_(FULL|IOERR|READONLY|BUSY|CORRUPT|NOTADB|CANTOPEN)/.test(String(reason.code))
 }
 
-function readAt(file: number, position: number, length: number): Buffer {
-  const bytes = Buffer.allocUnsafe(Math.max(length, 0))
-  return bytes.subarray(0, readSync(file, bytes, 0, bytes.length, position))
+/** As much as there is and `into` has room for. */
+function readAt(file: number, position: number, into: Buffer): Buffer {
+  return into.subarray(0, readSync(file, into, 0, into.length, position))
 }

@@ -2,10 +2,10 @@
  * The tree's rows: messages, each stored once, and the raw and canonical nodes that they make. Rows of late are known
  * by heart, since conversations go on from where they ended; whoever deletes rows, or undoes what made them, says so.
  */
-import { hashBytes, type KeyedHash } from '../../lib/hash.ts'
-import { Lately } from '../../lib/lately.ts'
+import type { KeyedHash } from '../../lib/hash.ts'
 import { withoutBlobs } from './blobs.ts'
 import type { CallEntry } from './call-entry.ts'
+import { KnownRows } from './known-rows.ts'
 import { hashAt, partHash } from './prompt.ts'
 import { madeOr, type Statements } from './statements.ts'
 
@@ -20,7 +20,8 @@ export interface NodeRow {
   readonly canonical: CanonicalRow
 }
 
-const remembered = 16_384
+/** Rows of a kind that are known by heart. */
+export const knownAtMost = 16_384
 
 /** Messages of a prompt that no row is remembered of beyond which the tables are asked for the longest one they know. */
 const manyMessages = 4
@@ -31,9 +32,11 @@ const smallBytes = 1000
 export class NodeRows {
   private readonly sql: Statements
   private readonly hash: KeyedHash
-  private readonly raw = new Lately<NodeRow>(remembered)
-  private readonly canonical = new Lately<CanonicalRow>(remembered)
-  private readonly parts = new Lately<number>(remembered)
+  /** Ids, the ids of their canonical nodes, and the depths of those. */
+  private readonly raw = new KnownRows(3, knownAtMost)
+  /** Ids and depths. */
+  private readonly canonical = new KnownRows(2, knownAtMost)
+  private readonly parts = new KnownRows(1, knownAtMost)
 
   constructor(sql: Statements, hash: KeyedHash) {
     this.sql = sql
@@ -74,15 +77,14 @@ export class NodeRows {
   }
 
   canonicalId(hash: Buffer): number | null {
-    return (this.canonical.get(nameOf(hash)) ?? this.sql.node.get(hash))?.id ?? null
+    return (this.knownCanonical(hash) ?? this.sql.node.get(hash))?.id ?? null
   }
 
   part(bytes: Uint8Array, hash: Buffer = partHash(this.hash, bytes)): number {
-    const name = nameOf(hash)
-    const known = this.parts.get(name)
-    if (known !== undefined) return known
+    const known = this.parts.find(hash)
+    if (known !== null) return this.parts.value(known, 0)
     const part = this.partRow(bytes, hash)
-    this.parts.set(name, part)
+    this.parts.add(hash, part)
     return part
   }
 
@@ -110,8 +112,8 @@ export class NodeRows {
         const canonical = { id: found.node, depth: this.sql.depthOfNode.get(found.node)?.depth ?? 0 }
         return { depth: found.depth, row: { raw: found.id, canonical } }
       }
-      const row = this.raw.get(nameOf(hashAt(path, depth)))
-      if (row !== undefined) return { depth, row }
+      const row = this.knownRaw(hashAt(path, depth))
+      if (row !== null) return { depth, row }
     }
     return undefined
   }
@@ -123,28 +125,35 @@ export class NodeRows {
     canonical: CanonicalRow,
     depth: number,
   ): NodeRow {
-    const name = nameOf(hash)
-    const known = this.raw.get(name)
-    if (known !== undefined) return known
+    const known = this.knownRaw(hash)
+    if (known !== null) return known
     const made = this.sql.insertRawNode.run(hash, parent, part, canonical.id, depth)
-    const row = { raw: madeOr(made, () => this.sql.rawNode.get(hash)?.id), canonical }
-    this.raw.set(name, row)
-    return row
+    const raw = madeOr(made, () => this.sql.rawNode.get(hash)?.id)
+    this.raw.add(hash, raw, canonical.id, canonical.depth)
+    return { raw, canonical }
   }
 
   private canonicalRow(hash: Buffer, parent: CanonicalRow | null): CanonicalRow {
-    const name = nameOf(hash)
-    const known = this.canonical.get(name)
-    if (known !== undefined) return known
+    const known = this.knownCanonical(hash)
+    if (known !== null) return known
     const depth = parent === null ? 0 : parent.depth + 1
     const made = this.sql.insertNode.run(hash, parent?.id ?? null, depth)
     // A node's hash says what it stands on, and so how deep it is.
-    const row = { id: madeOr(made, () => this.sql.node.get(hash)?.id), depth }
-    this.canonical.set(name, row)
-    return row
+    const id = madeOr(made, () => this.sql.node.get(hash)?.id)
+    this.canonical.add(hash, id, depth)
+    return { id, depth }
   }
-}
 
-function nameOf(hash: Buffer): string {
-  return hash.toString('latin1', 0, hashBytes)
+  private knownRaw(hash: Buffer): NodeRow | null {
+    const { raw } = this
+    const place = raw.find(hash)
+    if (place === null) return null
+    return { raw: raw.value(place, 0), canonical: { id: raw.value(place, 1), depth: raw.value(place, 2) } }
+  }
+
+  private knownCanonical(hash: Buffer): CanonicalRow | null {
+    const { canonical } = this
+    const place = canonical.find(hash)
+    return place === null ? null : { id: canonical.value(place, 0), depth: canonical.value(place, 1) }
+  }
 }

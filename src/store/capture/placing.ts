@@ -3,6 +3,7 @@
  * the conversation itself does: a prompt that goes on from a reply that this key was given belongs with it.
  */
 import { hashBytes, type KeyedHash } from '../../lib/hash.ts'
+import { Lately } from '../../lib/lately.ts'
 import { hashAt, type Prompt } from './prompt.ts'
 import { type RecentCalls, type RecentReply, scopeOf } from './recent-calls.ts'
 import { type AskedPrompt, type RecentPrompts, retryWindowMs } from './recent-prompts.ts'
@@ -56,6 +57,11 @@ interface Scope {
   row: number | undefined
 }
 
+const noKey = Buffer.alloc(0)
+
+/** Credentials whose hashes are remembered. */
+const keysAtMost = 1000
+
 export class Placing {
   private readonly sql: Statements
   private readonly hash: KeyedHash
@@ -63,6 +69,7 @@ export class Placing {
   private readonly prompts: RecentPrompts
   private readonly tails: SessionTails
   private readonly scopes = new Map<string, number>()
+  private readonly keyHashes = new Lately<Buffer>(keysAtMost)
 
   constructor(
     sql: Statements,
@@ -149,7 +156,12 @@ export class Placing {
   }
 
   private keyHash(credential: string | null): Buffer {
-    return credential === null ? Buffer.alloc(0) : this.hash.of('credential', credential)
+    if (credential === null) return noKey
+    const known = this.keyHashes.get(credential)
+    if (known !== undefined) return known
+    const hash = this.hash.of('credential', credential)
+    this.keyHashes.set(credential, hash)
+    return hash
   }
 
   /** Rows of scopes never change but by deletion, so that each is looked up once. */

@@ -22,8 +22,8 @@ export interface RecentReply {
 interface Entry extends RecentCall {
   readonly replyNodes: readonly string[]
   readonly replyId: string | null
-  /** The first reply. */
-  readonly first: ReplyNodes | null
+  /** Raw nodes of the replies, as text: a buffer of 32 bytes would keep the memory that it shares with many others. */
+  readonly rawNodes: readonly string[]
 }
 
 export class RecentCalls {
@@ -33,7 +33,7 @@ export class RecentCalls {
 
   add({ id, placement, replyId = null }: CallRecord, replies: readonly ReplyNodes[]): void {
     const replyNodes = replies.map(({ node }) => nameOf(node))
-    const entry = { id, placement, replyNodes, replyId, first: replies[0] ?? null }
+    const entry = { id, placement, replyNodes, replyId, rawNodes: replies.map(({ raw }) => nameOf(raw)) }
     this.queue.push(entry)
     for (const node of entry.replyNodes) {
       const known = this.byReply.get(node)
@@ -75,17 +75,18 @@ export class RecentCalls {
   /** The first reply of the latest call that `isWanted` accepts. */
   latestReply(isWanted: (placement: Placement, replyId: string | null) => boolean): BaseReply | null {
     const call = this.queue.findLast(
-      ({ placement, replyId, first }) => first !== null && isWanted(placement, replyId),
+      ({ placement, replyId, replyNodes }) => replyNodes.length > 0 && isWanted(placement, replyId),
     )
-    return call === undefined || call.first === null
-      ? null
-      : { call: call.id, session: call.placement.session, ...call.first }
+    const [raw] = call?.rawNodes ?? []
+    const [node] = call?.replyNodes ?? []
+    if (call === undefined || raw === undefined || node === undefined) return null
+    return { call: call.id, session: call.placement.session, raw: hashNamed(raw), node: hashNamed(node) }
   }
 
   /** Canonical nodes of a call's replies; null where the call isn't among these. */
   repliesOf(id: string): readonly Buffer[] | null {
     const call = this.queue.findLast((entry) => entry.id === id)
-    return call === undefined ? null : call.replyNodes.map((name) => Buffer.from(name, 'latin1'))
+    return call === undefined ? null : call.replyNodes.map(hashNamed)
   }
 
   hasContinued(id: string): boolean {
@@ -100,4 +101,8 @@ export function scopeOf({ task, keyHash }: Pick<Placement, 'task' | 'keyHash'>):
 
 function nameOf(hash: Buffer): string {
   return hash.toString('latin1')
+}
+
+function hashNamed(name: string): Buffer {
+  return Buffer.from(name, 'latin1')
 }
