@@ -2,7 +2,8 @@
 import { Pool } from 'undici'
 import { median } from '../row.ts'
 
-export type Workload = 'short' | 'context' | 'stream'
+/** `paced` is a stream as a model makes it, a chunk a millisecond; `stream` comes as fast as it can. */
+export type Workload = 'short' | 'context' | 'stream' | 'paced'
 
 export interface Load {
   readonly workload: Workload
@@ -66,8 +67,8 @@ export class Path {
   private async ask(workload: Workload, times: number[], firstBytes: number[]): Promise<void> {
     const question = `Question ${this.sent++}: which tyre fits a wheel of 28 inches?`
     const body = JSON.stringify({
-      model: 'stand-in',
-      stream: workload === 'stream',
+      model: workload === 'paced' ? 'paced' : 'stand-in',
+      stream: workload === 'stream' || workload === 'paced',
       messages: [
         { role: 'system', content: 'You are a helpful assistant for a small shop that sells bicycles.' },
         ...(workload === 'context' ? history : []),

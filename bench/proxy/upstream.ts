@@ -1,6 +1,7 @@
 /**
  * The stand-in upstream of the benchmark, a process of its own: one short reply, always the same, or a stream of
- * 200 chunks where the body asks for one. A header wouldn't do: Portkey passes on none that it doesn't know.
+ * 200 chunks where the body asks for one, as fast as it can or, for the model `paced`, one a millisecond. A header wouldn't
+ * do to ask for that: Portkey passes on none that it doesn't know.
  */
 import { createServer, type ServerResponse } from 'node:http'
 import { announce } from './announce.ts'
@@ -32,13 +33,15 @@ function chunk(delta: object, finishReason: string | null): Buffer {
 
 const server = createServer({ keepAliveTimeout: 60_000 }, (req, res) => {
   let isStream = false
+  let isPaced = false
   req.on('data', (bytes: Buffer) => {
     isStream ||= bytes.includes('"stream":true')
+    isPaced ||= bytes.includes('"model":"paced"')
   })
   req.on('end', () => {
     if (isStream) {
       res.writeHead(200, { 'content-type': 'text/event-stream' })
-      send(res, 0)
+      send(res, 0, isPaced ? (next) => setTimeout(next, 1) : setImmediate)
       return
     }
     res.writeHead(200, { 'content-type': 'application/json', 'content-length': reply.length })
@@ -47,13 +50,13 @@ const server = createServer({ keepAliveTimeout: 60_000 }, (req, res) => {
 })
 announce(server)
 
-/** A chunk a turn of the event loop, as a model that is in no hurry. */
-function send(res: ServerResponse, place: number): void {
+/** A chunk at a time. */
+function send(res: ServerResponse, place: number, later: (next: () => void) => unknown): void {
   const next = chunks[place]
   if (next === undefined) {
     res.end(done)
     return
   }
   res.write(next)
-  setImmediate(send, res, place + 1)
+  later(() => send(res, place + 1, later))
 }
