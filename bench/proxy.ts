@@ -3,7 +3,7 @@
  * upstream, the same load, in turns within one run, on the same cores. `-- proxy NAME…` runs only these parts, `quick`
  * the first two with fewer rounds.
  */
-import { diskRow, fullRow, memoryRow, millionRow } from './proxy/at-size.ts'
+import { diskRow, fullRow, memoryRow, millionRows } from './proxy/at-size.ts'
 import { byteRows, killRow, mergeRows } from './proxy/correct.ts'
 import { Path } from './proxy/path.ts'
 import { portkeyHeaders } from './proxy/portkey.ts'
@@ -22,10 +22,10 @@ const parts: Record<string, () => Promise<Row[]>> = {
       await sustainedRow(paths, fewRounds),
     ]),
   correct: async () => [killRow(), ...(await mergeRows()), ...(await byteRows())],
-  full: () => alone(fullRow),
-  disk: () => alone(diskRow),
-  million: () => alone(millionRow),
-  memory: () => alone(memoryRow),
+  full: () => alone(async (servers, upstream) => [await fullRow(servers, upstream)]),
+  disk: () => alone(async (servers) => [await diskRow(servers)]),
+  million: () => alone(millionRows),
+  memory: () => alone(async (servers, upstream) => [await memoryRow(servers, upstream)]),
 }
 
 export async function run(args: readonly string[]): Promise<Row[]> {
@@ -62,8 +62,8 @@ async function sideBySide(measure: (paths: Paths) => Promise<Row[]>): Promise<Ro
   return rows
 }
 
-async function alone(measure: (servers: Servers, upstream: string) => Promise<Row>): Promise<Row[]> {
+async function alone(measure: (servers: Servers, upstream: string) => Promise<Row[]>): Promise<Row[]> {
   const { servers, direct } = await Servers.start()
   await using _ = servers
-  return [await measure(servers, direct)]
+  return await measure(servers, direct)
 }
