@@ -1,9 +1,11 @@
 /** The proxy as it is shipped, capturing durably into the home that it is given. */
 import { pino } from 'pino'
 import { createHttpUpstream, createProxy } from '../../proxy/proxy.ts'
+import { keepHeapSteady } from '../../src/lib/steady-heap.ts'
 import { dialects } from '../../src/dialects/index.ts'
 import { openCaptureStore } from '../../src/store/capture/index.ts'
 
+keepHeapSteady()
 const store = await openCaptureStore(process.env['BENCH_HOME'] ?? '', dialects, {
   synchronous: process.env['BENCH_SYNCHRONOUS'] === 'full' ? 'full' : 'normal',
 })

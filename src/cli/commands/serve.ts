@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { Command, Option } from 'commander'
 import pino from 'pino'
 import { ShadowError } from '../../lib/error.ts'
+import { keepHeapSteady } from '../../lib/steady-heap.ts'
 import { createApi } from '../../http/api.ts'
 import { serve } from '../../ops/serve.ts'
 import { upstreamSettings } from '../../ops/upstream-settings.ts'
@@ -64,6 +65,7 @@ export function serveCommand(): Command {
         .default('info'),
     )
     .action(async (options: ServeFlags) => {
+      keepHeapSteady()
       const signal = stopSignal()
       const log = pino({ level: options.logLevel, base: null }, pino.destination(2))
       const upstreams = upstreamSettings(options.upstream, process.env)
