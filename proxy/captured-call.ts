@@ -190,7 +190,8 @@ class CapturedCall {
       for await (const chunk of reply.body) {
         this.firstByteMs ??= this.elapsed()
         if (tap.goesOnAfter(chunk)) {
-          await writer.write(filter?.push(chunk) ?? chunk)
+          const written = writer.write(filter?.push(chunk) ?? chunk)
+          if (written !== undefined) await written
           tap.pushLater(chunk)
         } else {
           const taken = tap.push(chunk)
