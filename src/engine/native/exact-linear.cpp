@@ -4,7 +4,7 @@
 #include "exact-linear.h"
 
 #include <algorithm>
-#include <vector>
+#include <type_traits>
 
 #include "packed-codes.h"
 #include "parallel.h"
@@ -16,55 +16,112 @@ namespace {
 
 /** Columns of a panel that stay in the first-level cache; more where a group is longer. */
 constexpr int kDepth = 256;
-/** Panels of one task: few, so that threads finish together. */
-constexpr int kTaskPanels = 2;
-/** Rows of a tile: their sums, a row of the panel and an element of x share the registers. */
-constexpr int kTileRows = kVectors >= 32 ? 16 : kVectors - 2;
+
+/** Panels of one task: few, so that threads finish together, and more than one, whose successor is asked for early. */
+int task_panels(int panels) { return std::clamp(panels / (16 * thread_count()), 2, 32); }
 
 inline void finish(float* y, vec sum, int lanes, bool accumulate) {
   if (lanes == kLanes) store(y, accumulate ? load(y) + sum : sum);
   else store_part(y, accumulate ? load_part(y, lanes) + sum : sum, lanes);
 }
 
-/** sums[r, 16] += x[r, depth] · panel, from zero where `first`. */
+/** Rows of a tile: their sums, a row of the panel and an element of x share the registers. */
+constexpr int kTileRows = kVectors >= 32 ? 16 : kVectors - 2;
+
+/** The sums of a tile, in registers: R rows by sixteen columns. */
+template <int R>
+struct Sums {
+  native at[R][kParts];
+
+  Sums(const float* from, bool zero) {
+    for (int r = 0; r < R; r++)
+      for (int part = 0; part < kParts; part++)
+        at[r][part] = zero ? native{} : load_native(from + r * kLanes + part * kNativeLanes);
+  }
+
+  /** += one column of x · one row of a panel. */
+  void add(const float* x, long ldx, const native* row) {
+    for (int r = 0; r < R; r++) {
+      const native element = x[r * ldx] - native{};
+      for (int part = 0; part < kParts; part++) at[r][part] += element * row[part];
+    }
+  }
+
+  void save(float* to) const {
+    for (int r = 0; r < R; r++)
+      for (int part = 0; part < kParts; part++) store_native(to + r * kLanes + part * kNativeLanes, at[r][part]);
+  }
+};
+
+/** sums[R, 16] += x[R, depth] · panel, from zero where `first`. */
 template <int R>
 void tile(int depth, const float* x, long ldx, const float* panel, float* sums, bool first) {
-  native acc[R][kParts];
-  for (int r = 0; r < R; r++)
-    for (int part = 0; part < kParts; part++)
-      acc[r][part] = first ? native{} : load_native(sums + r * kLanes + part * kNativeLanes);
+  Sums<R> acc(sums, first);
   for (int i = 0; i < depth; i++, panel += kPanelRows) {
     native row[kParts];
     for (int part = 0; part < kParts; part++) row[part] = pinned(load_native(panel + part * kNativeLanes));
-    for (int r = 0; r < R; r++) {
-      const native element = x[r * ldx + i] - native{};
-      for (int part = 0; part < kParts; part++) acc[r][part] += element * row[part];
-    }
+    acc.add(x + i, ldx, row);
   }
-  for (int r = 0; r < R; r++)
-    for (int part = 0; part < kParts; part++)
-      store_native(sums + r * kLanes + part * kNativeLanes, acc[r][part]);
+  acc.save(sums);
 }
 
-/** All rows of x by one panel, the largest tiles first. */
-template <int R>
-int tiles(int m, int i, int depth, const float* x, long ldx, const float* panel, float* sums, bool first) {
-  for (; i + R <= m; i += R) tile<R>(depth, x + i * ldx, ldx, panel, sums + i * kLanes, first);
-  if constexpr (R > 1) return tiles<(R > 8 ? 8 : R > 4 ? 4 : R > 2 ? 2 : 1)>(m, i, depth, x, ldx, panel, sums, first);
-  return i;
+/** The same from codes, which it leaves decoded in `panel`: decoding hides behind the products. */
+template <int R, int BITS>
+void decoding_tile(const PackedPanel& w, const Packing& packing, int column, int depth, const float* x, long ldx,
+                   float* panel, float* sums, bool first) {
+  Sums<R> acc(sums, first);
+  for (int p = column; p < column + depth; p += packing.group) {
+    native scale[kParts], bias[kParts];
+    split(read_scales(w.scales + p / packing.group * w.of_group, packing.scales), scale);
+    split(read_scales(w.biases + p / packing.group * w.of_group, packing.scales), bias);
+    for (int part = 0; part < kParts; part++) scale[part] = pinned(scale[part]), bias[part] = pinned(bias[part]);
+    for (int i = p; i < p + packing.group; i += 2, panel += 2 * kPanelRows, x += 2) {
+      auto add = [&](int j, vec codes) {
+        native row[kParts];
+        split(codes, row);
+        for (int part = 0; part < kParts; part++) {
+          row[part] = pinned(row[part] * scale[part] + bias[part]);
+          store_native(panel + j * kPanelRows + part * kNativeLanes, row[part]);
+        }
+        acc.add(x + j, ldx, row);
+      };
+      add(0, read_code<BITS, 0>(w.codes, i));
+      add(1, read_code<BITS, 1>(w.codes, i));
+    }
+  }
+  acc.save(sums);
+}
+
+/** Calls body with R as a constant, for R from 1 to kTileRows. */
+template <int R = kTileRows, class Body>
+void with_rows(int rows, Body body) {
+  if constexpr (R > 1) {
+    if (rows < R) return with_rows<R - 1>(rows, body);
+  }
+  body(std::integral_constant<int, R>{});
 }
 
 void multiply_panel(const FrozenMatrix& w, int panel, int m, const float* x, float* y, long ldy, bool accumulate) {
-  const int k = w.columns, group = std::max(1, w.packing.group);
-  const int depth = w.packing.bits == 4 || w.packing.bits == 8 ? std::max(group, kDepth / group * group) : kDepth;
+  const int k = w.columns, group = std::max(1, w.packing.group), bits = w.packing.bits;
+  const bool coded = bits == 4 || bits == 8;
+  const int depth = coded ? std::max(group, kDepth / group * group) : kDepth;
   float* room = scratch((size_t)depth * kPanelRows + (size_t)m * kLanes);
   float* sums = room + (size_t)depth * kPanelRows;
+  const int lanes = std::min(kPanelRows, w.rows - panel * kPanelRows);
+  const bool decodes = coded && lanes == kPanelRows;
   for (int p = 0; p < k; p += depth) {
     const int some = std::min(depth, k - p);
-    fill_panel(w, panel, p, some, room, kPanelRows);
-    tiles<kTileRows>(m, 0, some, x + p, k, room, sums, p == 0);
+    if (!decodes) fill_panel(w, panel, p, some, room, kPanelRows);
+    // The first tile is the short one: it has registers left to decode with.
+    for (int i = 0, rest = (m - 1) % kTileRows + 1; i < m; i += rest, rest = kTileRows)
+      with_rows(rest, [&](auto rows) {
+        const float* from = x + (long)i * k + p;
+        float* to = sums + i * kLanes;
+        if (i > 0 || !decodes) tile<rows>(some, from, k, room, to, p == 0);
+        else if (bits == 4) decoding_tile<rows, 4>(PackedPanel(w, panel), w.packing, p, some, from, k, room, to, p == 0);
+        else decoding_tile<rows, 8>(PackedPanel(w, panel), w.packing, p, some, from, k, room, to, p == 0);
+      });
   }
-  const int lanes = std::min(kPanelRows, w.rows - panel * kPanelRows);
   for (int i = 0; i < m; i++)
     finish(y + i * ldy + panel * kPanelRows, load(sums + i * kLanes), lanes, accumulate);
 }
@@ -154,8 +211,9 @@ void multiply_panels(const FrozenMatrix& w, int panel, int end, int m, const flo
       else multiply_plain<2>(w, panel, x, y, ldy, accumulate);
     }
   }
+  if (panel < end) prefetch_scales(w, panel);
   for (; panel < end; panel++) {
-    if (w.packing.packed()) prefetch_panel(w, panel + 1);
+    if (panel + 1 < end) prefetch_scales(w, panel + 1);
     multiply_panel(w, panel, m, x, y, ldy, accumulate);
   }
 }
@@ -170,9 +228,9 @@ void exact_linear(const FrozenMatrix& w, int m, const float* x, float* y, long l
     multiply_panels(w, 0, panels, m, x, y, ldy, accumulate);
     return;
   }
-  parallel_for((panels + kTaskPanels - 1) / kTaskPanels, [&](int task) {
-    const int panel = task * kTaskPanels;
-    multiply_panels(w, panel, std::min(panels, panel + kTaskPanels), m, x, y, ldy, accumulate);
+  const int size = task_panels(panels);
+  parallel_for((panels + size - 1) / size, [&](int task) {
+    multiply_panels(w, task * size, std::min(panels, (task + 1) * size), m, x, y, ldy, accumulate);
   });
 }
 

@@ -111,7 +111,7 @@ template <int G>
 void attend(const float* q, const float* keys, const float* values, int first, int end, int dim, float scale,
             float* out) {
   // As many blocks at a time as keep enough sums under way.
-  constexpr int B = G == 1 ? 4 : G == 2 ? 2 : 1;
+  constexpr int B = G == 1 ? 4 : G == 2 || kVectors >= 8 ? 2 : 1;
   const int block = first / kLanes, blocks = blocks_of(end) - block;
   const long ld = (long)blocks * kLanes;
   float* scores = scratch((size_t)G * ld);

@@ -56,6 +56,13 @@ inline floats16 join(const floats16* parts) { return parts[0]; }
 inline Pair<floats8> join(const floats8* parts) { return {parts[0], parts[1]}; }
 inline Pair<Pair<floats4>> join(const floats4* parts) { return {{parts[0], parts[1]}, {parts[2], parts[3]}}; }
 
+/** The registers of a vector. */
+inline void split(floats16 v, floats16* parts) { parts[0] = v; }
+inline void split(Pair<floats8> v, floats8* parts) { parts[0] = v.low, parts[1] = v.high; }
+inline void split(Pair<Pair<floats4>> v, floats4* parts) {
+  parts[0] = v.low.low, parts[1] = v.low.high, parts[2] = v.high.low, parts[3] = v.high.high;
+}
+
 #define SHADOW_LANEWISE(op)                                                      \
   template <class A, class B>                                                    \
   inline auto operator op(Pair<A> a, Pair<B> b) {                                \

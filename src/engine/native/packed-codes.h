@@ -101,6 +101,15 @@ struct PackedPanel {
   }
 };
 
+/** Codes of column p + J of a full panel, p even, J 0 or 1. */
+template <int BITS, int J>
+inline vec read_code(const uint8_t* codes, int p) {
+  if constexpr (BITS == 8) return to_float(widen(codes + (p + J) * kPanelRows));
+  const ivec pair = widen(codes + p * (kPanelRows / 2));
+  if constexpr (J == 0) return to_float(pair & 15);
+  else return to_float(pair >> 4);
+}
+
 /** Codes of columns p and p + 1 of a full panel, p even. */
 template <int BITS>
 inline void read_codes(const uint8_t* codes, int p, vec& first, vec& second) {

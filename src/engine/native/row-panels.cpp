@@ -119,10 +119,11 @@ float* scratch(size_t floats) {
 
 size_t scale_bytes(mx::Dtype dtype) { return dtype == mx::float32 ? 4 : 2; }
 
-void prefetch_panel(const FrozenMatrix& w, int panel) {
-  const int first = panel * kPanelRows, last = std::min(w.rows, first + kPanelRows);
-  const size_t row = w.packing.row_bytes(w.columns);
-  for (const uint8_t* p = w.data + row * first; p < w.data + row * last; p += 64) __builtin_prefetch(p);
+void prefetch_scales(const FrozenMatrix& w, int index) {
+  if (w.packing.bits != 4 && w.packing.bits != 8) return;
+  const PackedPanel panel(w, index);
+  const uint8_t* end = panel.biases + (panel.biases - panel.scales);
+  for (const uint8_t* p = panel.scales; p < end; p += 64) __builtin_prefetch(p);
 }
 
 void read_row(const FrozenMatrix& w, int row, float* out) {

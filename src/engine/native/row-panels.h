@@ -15,9 +15,9 @@ inline int panels_of(int rows) { return (rows + kPanelRows - 1) / kPanelRows; }
  *  depth are multiples of the group, where there are groups. */
 void fill_panel(const FrozenMatrix& w, int panel, int column, int depth, float* out, long ld);
 
-/** Asks for a panel of a packed matrix, if there is one: its scales lie apart from its codes, which hides them from the
- *  processor's own prefetcher. */
-void prefetch_panel(const FrozenMatrix& w, int panel);
+/** Asks for the scales and biases of a panel, where there are such: they are read in short pieces beside the codes,
+ *  too short for the processor's own prefetcher. */
+void prefetch_scales(const FrozenMatrix& w, int panel);
 
 /** Row `row` of the matrix as float32. */
 void read_row(const FrozenMatrix& w, int row, float* out);
