@@ -111,6 +111,8 @@ export interface NativeAddon {
   toInt32(x: ArrayHandle): Int32Array
   shape(x: ArrayHandle): number[]
   dtype(x: ArrayHandle): DType
+  /** Tells the garbage collector how large the array is, once. */
+  reportMemory(x: ArrayHandle): void
   dispose(x: ArrayHandle): void
 
   add: Binary

@@ -82,6 +82,13 @@ void define_arrays(Napi::Object exports) {
     return out;
   });
   define(exports, "dtype", [](const Args& a) -> Napi::Value { return Napi::String::New(a.env(), dtype_name(a.array(0))); });
+  define(exports, "reportMemory", [](const Args& a) -> Napi::Value {
+    auto& box = unwrap(a.value(0));
+    if (!box.array || box.reported != 0) return a.env().Undefined();
+    box.reported = static_cast<int64_t>(box.array->nbytes());
+    Napi::MemoryManagement::AdjustExternalMemory(a.env(), box.reported);
+    return a.env().Undefined();
+  });
   define(exports, "dispose", [](const Args& a) -> Napi::Value {
     auto& box = unwrap(a.value(0));
     if (box.reported != 0) Napi::MemoryManagement::AdjustExternalMemory(a.env(), -box.reported);

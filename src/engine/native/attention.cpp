@@ -20,7 +20,8 @@
 namespace shadow {
 namespace {
 
-constexpr int kQueryBlock = 64;
+/** Rows of queries at a time: short blocks compute less that the mask discards; whole tiles of six rows, whole vectors. */
+constexpr int kQueryBlock = 48;
 
 int round_up(int n) { return (n + kLanes - 1) / kLanes * kLanes; }
 

@@ -38,9 +38,7 @@ void define(Napi::Object exports, const char* name, Operation operation) {
 
 Napi::Value wrap(Napi::Env env, mx::array array) {
   auto box = std::make_unique<ArrayBox>();
-  box->reported = static_cast<int64_t>(array.nbytes());
   box->array = std::move(array);
-  Napi::MemoryManagement::AdjustExternalMemory(env, box->reported);
   auto handle = Napi::External<ArrayBox>::New(env, box.release(), [](Napi::Env env, ArrayBox* box) {
     if (box->reported != 0) Napi::MemoryManagement::AdjustExternalMemory(env, -box->reported);
     delete box;

@@ -1,7 +1,7 @@
 // Several projections of one input through one frozen, stacked matrix, each with its own LoRA factors.
 //   y_i = x·W_iᵀ + s·(x·A_iᵀ)·B_iᵀ (+ residual)
 //   dx = dy·W + Σ s·(dy_i·B_i)·A_i,  dA_i = s·(dy_i·B_i)ᵀ·x,  dB_i = s·dy_iᵀ·(x·A_iᵀ)
-// The frozen matrix has no gradient, and none is computed. x·A_iᵀ is cheap enough to compute twice.
+// The frozen matrix has no gradient, and none is computed. s·x·A_iᵀ is a second output, kept for the gradients: it is small.
 #include <algorithm>
 #include <cstring>
 
@@ -29,6 +29,8 @@ struct Plan {
     for (int r : ranks) total += r;
     return total;
   }
+  /** Whether s·x·A_iᵀ of all projections is an output; inference needs none, and computes it row by row. */
+  bool keeps_low() const { return total_rank() > 0 && !exact_rows; }
 };
 
 /** Calls body(index, column, rank_offset, factor) for each projection with factors; factor counts those only. */
@@ -70,7 +72,7 @@ class LoraLinearGrad : public FusedPrimitive {
   LoraLinearGrad(Plan plan, bool wants_x) : plan_(std::move(plan)), wants_x_(wants_x) {}
   const char* name() const override { return "LoraLinearGrad"; }
 
-  // Inputs: dy, x, W, A_0, B_0, …; outputs: dx if wanted, then dA_0, dB_0, …
+  // Inputs: dy, x, W, then low where it was kept, A_0, B_0, …; outputs: dx if wanted, then dA_0, dB_0, …
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
     queue(outputs, inputs, [plan = plan_, wants_x = wants_x_](auto& in, auto& out) {
       const float* dy = in[0].template data<float>();
@@ -79,19 +81,24 @@ class LoraLinearGrad : public FusedPrimitive {
       float* dx = wants_x ? out[0].template data<float>() : nullptr;
       if (wants_x) frozen_nn(frozen_matrix(in[2], plan.packing), n, dy, dx, false);
       if (total == 0) return;
-      std::vector<float> low((size_t)n * total), slope((size_t)n * total), stacked((size_t)total * k), d_b_t;
-      project_down(plan, n, k, x, in, 3, low.data());
+      std::vector<float> computed, slope((size_t)n * total), stacked((size_t)total * k), d_b_t;
+      const int first = plan.keeps_low() ? 4 : 3;
+      if (!plan.keeps_low()) {
+        computed.resize((size_t)n * total);
+        project_down(plan, n, k, x, in, first, computed.data());
+      }
+      const float* low = plan.keeps_low() ? in[3].template data<float>() : computed.data();
       each_adapted(plan, [&](int i, int column, int offset, int factor) {
         const int r = plan.ranks[i];
-        const float* a = in[3 + 2 * factor].template data<float>();
-        const float* b = in[4 + 2 * factor].template data<float>();
+        const float* a = in[first + 2 * factor].template data<float>();
+        const float* b = in[first + 1 + 2 * factor].template data<float>();
         float* d_b = out[(wants_x ? 2 : 1) + 2 * factor].template data<float>();
         std::memcpy(stacked.data() + (size_t)offset * k, a, sizeof(float) * r * k);
         parallel_gemm(n, r, plan.outputs[i], plan.scale, {dy + column, m, 1}, b, r, slope.data() + offset, total,
                       false);
         const int columns = plan.outputs[i];
         d_b_t.resize((size_t)r * columns);
-        sgemm(kTransposed, kPlain, r, columns, n, 1, low.data() + offset, total, dy + column, m, 0, d_b_t.data(), columns);
+        sgemm(kTransposed, kPlain, r, columns, n, 1, low + offset, total, dy + column, m, 0, d_b_t.data(), columns);
         transpose(r, columns, d_b_t.data(), columns, d_b, r);
       });
       if (wants_x) sgemm(kPlain, kPlain, n, k, total, 1, slope.data(), total, stacked.data(), k, 1, dx, k);
@@ -141,17 +148,17 @@ class LoraLinear : public FusedPrimitive {
         add_exact_deltas(plan, n, k, m, x, in, first, y);
         return;
       }
-      std::vector<float> low((size_t)n * total);
-      project_down(plan, n, k, x, in, first, low.data());
+      float* low = out[1].template data<float>();
+      project_down(plan, n, k, x, in, first, low);
       each_adapted(plan, [&](int i, int column, int offset, int factor) {
-        sgemm(kPlain, kTransposed, n, plan.outputs[i], plan.ranks[i], 1, low.data() + offset, total,
+        sgemm(kPlain, kTransposed, n, plan.outputs[i], plan.ranks[i], 1, low + offset, total,
               in[first + 1 + 2 * factor].template data<float>(), plan.ranks[i], 1, y + column, m);
       });
     });
   }
 
   std::vector<mx::array> vjp(const std::vector<mx::array>& primals, const std::vector<mx::array>& cotangents,
-                             const std::vector<int>& wanted, const std::vector<mx::array>&) override {
+                             const std::vector<int>& wanted, const std::vector<mx::array>& outputs) override {
     const int first = plan_.has_residual ? 3 : 2;
     bool wants_x = false;
     for (int i : wanted) {
@@ -160,6 +167,7 @@ class LoraLinear : public FusedPrimitive {
     }
     auto dy = dense(cotangents[0]);
     std::vector<mx::array> inputs{dy, recomputed(primals[0]), primals[1]};
+    if (plan_.keeps_low()) inputs.push_back(outputs[1]);
     std::vector<mx::Shape> shapes;
     if (wants_x) shapes.push_back(primals[0].shape());
     for (size_t i = first; i < primals.size(); i++) {
@@ -215,7 +223,10 @@ mx::array lora_linear(const mx::array& x, const mx::array& weight, std::vector<i
     inputs.push_back(dense(a));
     inputs.push_back(dense(b));
   }
-  return mx::array({x.shape(0), total}, mx::float32, std::make_shared<LoraLinear>(std::move(plan)), inputs);
+  std::vector<mx::Shape> shapes{{x.shape(0), total}};
+  if (plan.keeps_low()) shapes.push_back({x.shape(0), plan.total_rank()});
+  const std::vector<mx::Dtype> dtypes(shapes.size(), mx::float32);
+  return mx::array::make_arrays(shapes, dtypes, std::make_shared<LoraLinear>(std::move(plan)), inputs)[0];
 }
 
 }  // namespace shadow

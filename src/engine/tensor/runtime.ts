@@ -57,7 +57,7 @@ export class Runtime {
   /** @internal A native result becomes a tensor of the innermost `tidy` scope. */
   wrap(handle: ArrayHandle): Tensor {
     const tensor = new Tensor(this, handle)
-    this.#scopes.at(-1)?.add(tensor)
+    this.#own(tensor)
     return tensor
   }
 
@@ -121,7 +121,7 @@ export class Runtime {
     } finally {
       this.#scopes.pop()
       for (const tensor of scope) {
-        if (kept.has(tensor)) this.#scopes.at(-1)?.add(tensor)
+        if (kept.has(tensor)) this.#own(tensor)
         else tensor.dispose()
       }
     }
@@ -129,8 +129,21 @@ export class Runtime {
 
   /** Takes tensors out of all scopes: they live until disposed (parameters, optimizer state, caches). */
   keep<T extends Tensor | readonly Tensor[]>(tensors: T): T {
-    for (const tensor of tensorsIn(tensors)) for (const scope of this.#scopes) scope.delete(tensor)
+    for (const tensor of tensorsIn(tensors)) {
+      for (const scope of this.#scopes) scope.delete(tensor)
+      this.native.reportMemory(tensor.handle)
+    }
     return tensors
+  }
+
+  /**
+   * A scope frees what it holds without the garbage collector, which would only be driven to mark the heap by the size
+   * of a graph that is gone a moment later: it is told of tensors outside scopes alone.
+   */
+  #own(tensor: Tensor): void {
+    const scope = this.#scopes.at(-1)
+    if (scope === undefined) this.native.reportMemory(tensor.handle)
+    else scope.add(tensor)
   }
 
   /**
