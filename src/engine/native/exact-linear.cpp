@@ -187,8 +187,13 @@ void multiply_plain(const FrozenMatrix& w, int panel, const float* x, float* y, 
 template <int BITS>
 void multiply_few(const FrozenMatrix& w, int panel, int end, int m, const float* x, float* y, long ldy,
                   bool accumulate) {
-  for (; m == 1 && panel + 2 <= end; panel += 2) multiply_codes<BITS, 1, 2>(w, panel, x, y, ldy, accumulate);
+  for (int p = panel; p < std::min(end, panel + 2); p++) prefetch_scales(w, p);
+  for (; m == 1 && panel + 2 <= end; panel += 2) {
+    for (int p = panel + 2; p < std::min(end, panel + 4); p++) prefetch_scales(w, p);
+    multiply_codes<BITS, 1, 2>(w, panel, x, y, ldy, accumulate);
+  }
   for (; panel < end; panel++) {
+    if (panel + 1 < end) prefetch_scales(w, panel + 1);
     if (m == 1) multiply_codes<BITS, 1, 1>(w, panel, x, y, ldy, accumulate);
     else if (m == 2) multiply_codes<BITS, 2, 1>(w, panel, x, y, ldy, accumulate);
     else if (m == 3) multiply_codes<BITS, 3, 1>(w, panel, x, y, ldy, accumulate);
