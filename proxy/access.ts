@@ -40,19 +40,20 @@ const places = ['x-shadow-key', 'authorization', 'x-api-key', 'api-key']
  * @throws ShadowError missing_key, also for a key that is not known; forbidden for a page of another site
  */
 export function keyOf(access: Access, req: IncomingMessage): KnownKey | null {
-  const given = req.rawHeaders.some(mayHoldKey) ? givenKey(pairsOf(req.rawHeaders)) : undefined
+  const headers = pairsOf(req.rawHeaders)
+  const given = givenKey(headers)
   if (given === undefined) {
     if (access.isRequired) {
       throw new ShadowError('missing_key', 'This proxy needs a key.', {
         hint: 'Create one with `shadow keys create NAME`, and send it as x-shadow-key or as the API key.',
       })
     }
-    checkOrigin(req.headers.origin ?? null)
+    checkOrigin(headerOf(headers, 'origin'))
     return null
   }
   const isKey = ([name, value]: readonly [string, string]) =>
     places.includes(name.toLowerCase()) && value.includes(keyPrefix)
-  req.rawHeaders = flatOf(pairsOf(req.rawHeaders).filter((header) => !isKey(header)))
+  req.rawHeaders = flatOf(headers.filter((header) => !isKey(header)))
   const key = access.find(given)
   if (key === null) {
     throw new ShadowError('missing_key', 'This key is not known, or was revoked.', {
@@ -62,11 +63,8 @@ export function keyOf(access: Access, req: IncomingMessage): KnownKey | null {
   return key
 }
 
-function mayHoldKey(value: string): boolean {
-  return value.includes(keyPrefix)
-}
-
 function givenKey(headers: Headers): string | undefined {
+  if (!headers.some(([, value]) => value.includes(keyPrefix))) return undefined
   return places
     .map((name) => headerOf(headers, name)?.replace(/^Bearer\s+/i, '') ?? '')
     .find((value) => value.startsWith(keyPrefix))
