@@ -5,7 +5,6 @@
 import type { UpstreamReply } from '../src/contract/index.ts'
 import { responses } from '../src/dialects/index.ts'
 import { messageOf } from '../src/lib/error.ts'
-import type { BaseReply } from '../src/store/capture/index.ts'
 import { Capture, credentialOf } from './capture.ts'
 import type { ProxyContext } from './context.ts'
 import { type Headers, headerOf } from './headers.ts'
@@ -24,19 +23,26 @@ export interface FetchQuestion {
 }
 
 /** Null for what is no reply to a request that this proxy has on record. */
-export function fetchedResponse(context: ProxyContext, question: FetchQuestion): FetchedResponse | null {
+export async function fetchedResponse(
+  context: ProxyContext,
+  question: FetchQuestion,
+): Promise<FetchedResponse | null> {
   const { method, target, reply } = question
   const id = onePath.exec(target.path)?.[1]
   if (method !== 'GET' || id === undefined || reply.status !== 200) return null
   try {
-    return responseNamed(context, question, id)
+    return await responseNamed(context, question, id)
   } catch (error) {
     context.logger.error({ error: messageOf(error) }, 'a response is passed on without a look at it')
     return null
   }
 }
 
-function responseNamed(context: ProxyContext, question: FetchQuestion, id: string): FetchedResponse | null {
+async function responseNamed(
+  context: ProxyContext,
+  question: FetchQuestion,
+  id: string,
+): Promise<FetchedResponse | null> {
   const { target, headers } = question
   const named = taskOf(
     {
@@ -50,23 +56,29 @@ function responseNamed(context: ProxyContext, question: FetchQuestion, id: strin
   const credential = target.caller ?? credentialOf(headers)
   // The request that began it may have been recognised by what this one doesn't say.
   for (const task of new Set([named, ...context.tasks.rules().map((rule) => rule.task)])) {
-    const began = context.store.baseOf({ task, credential, from: { reply: id } })
+    const began = await context.store.callNamed({ task, credential, id })
     if (began !== null) return new FetchedResponse(context, question, task, began)
   }
   return null
+}
+
+/** The call that asked for it. */
+interface Began {
+  readonly call: string
+  readonly session: string
 }
 
 export class FetchedResponse {
   private readonly context: ProxyContext
   private readonly question: FetchQuestion
   private readonly task: string
-  private readonly began: BaseReply
+  private readonly began: Began
   private readonly tap: ReplyTap
   private readonly startedAt = Date.now()
   private readonly start = performance.now()
   private isOver = false
 
-  constructor(context: ProxyContext, question: FetchQuestion, task: string, began: BaseReply) {
+  constructor(context: ProxyContext, question: FetchQuestion, task: string, began: Began) {
     this.context = context
     this.question = question
     this.task = task
@@ -102,7 +114,8 @@ export class FetchedResponse {
     const { store, newId } = this.context
     const { target, headers, reply, servedBy } = this.question
     const result = this.tap.result(ending)
-    if (result.split === null || result.status !== 'complete') return false
+    const split = result.body === null ? null : responses.splitReply(result.body)
+    if (split === null || split.isPending === true || result.status !== 'complete') return false
     const before = await store.reader.readCall(this.began.call)
     if (before.status === 'complete') return false
     const body = await store.reader.requestBytes(this.began.call)

@@ -1,14 +1,7 @@
 /** The record of one call, from its request to its commit. */
 import type { CallStatus } from '../src/contract/index.ts'
-import type { Dialect, SplitReply, SplitRequest } from '../src/dialects/index.ts'
-import { type Slice, sliceOf } from '../src/lib/json-slices.ts'
-import {
-  type BaseReply,
-  type Placement,
-  type Prompt,
-  type RecordedReply,
-  replyTo,
-} from '../src/store/capture/index.ts'
+import type { Dialect, SplitRequest } from '../src/dialects/index.ts'
+import type { Origin } from '../src/store/capture/index.ts'
 import type { Fallback } from './answer.ts'
 import type { ProxyContext } from './context.ts'
 import { type Headers, headerOf } from './headers.ts'
@@ -37,109 +30,65 @@ export interface Outcome {
   readonly servedBy: string
   readonly fallback: Fallback | null
   readonly body: Uint8Array | null
-  readonly split: SplitReply | null
   readonly error: string | null
   readonly firstByteMs: number | null
   readonly totalMs: number
 }
 
 export class Capture {
-  readonly placement: Placement
   private readonly context: ProxyContext
   private readonly request: CapturedRequest
-  private readonly prompt: Prompt
-  private readonly tools: Slice | null
+  private readonly origin: Origin
   private readonly redaction: Redaction
 
   constructor(context: ProxyContext, request: CapturedRequest) {
-    const { dialect, headers } = request
     this.context = context
     this.redaction = new Redaction(context.redaction.redactorOf(request.task))
     this.request = this.redaction.request(request)
-    const credential = this.request.caller ?? credentialOf(headers)
-    // Names are looked up as they came and kept without what is taken out.
-    const identity = identityOf(headers, request.split)
-    const base = this.baseOf(request.split, credential, identity.session)
-    const { split, body } = this.request
-    this.tools = base === null ? split.tools : null
-    this.prompt = context.store.prompt({
-      dialect,
-      base,
-      tools: this.tools === null ? null : sliceOf(body, this.tools),
-      messages: split.messages.map((slice) => sliceOf(body, slice)),
-    })
-    this.placement = context.store.place({
-      callId: request.id,
-      task: request.task,
-      credential,
-      sessionHeader: identity.session,
-      label: this.redaction.text(identity.session),
-      agent: this.redaction.text(identity.agent),
-      parentAgent: this.redaction.text(identity.parentAgent),
-      base,
-      prompt: this.prompt,
-      session: request.session ?? null,
-      at: request.startedAt,
-    })
+    this.origin = this.originOf(request)
   }
 
-  /** What came before, where the upstream keeps the conversation and this proxy saw it. */
-  private baseOf(split: SplitRequest, credential: string | null, session: string | null): BaseReply | null {
-    const { store } = this.context
-    const { task } = this.request
-    if (split.previousReply !== null) {
-      return store.baseOf({ task, credential, from: { reply: split.previousReply } })
+  /** Names are looked up as they came and kept without what is taken out. */
+  private originOf({ task, caller, headers, split, session: known }: CapturedRequest): Origin {
+    const { session, agent, parentAgent } = identityOf(headers, split)
+    const { previousReply, conversation } = split
+    return {
+      task,
+      credential: caller ?? credentialOf(headers),
+      sessionName: session,
+      label: this.redaction.text(session),
+      agent: this.redaction.text(agent),
+      parentAgent: this.redaction.text(parentAgent),
+      goesOnFrom:
+        previousReply !== null
+          ? { reply: previousReply }
+          : conversation !== null
+            ? { conversation: session ?? conversation }
+            : null,
+      known: known === undefined ? null : { session: known },
     }
-    if (split.conversation === null) return null
-    return store.baseOf({ task, credential, from: { conversation: session ?? split.conversation } })
   }
 
   /** Resolves once the call is on record. */
-  commit(outcome: Outcome): Promise<void> {
-    const { id, body, split, startedAt } = this.request
-    const { status, httpStatus, servedBy, fallback, firstByteMs, totalMs } = outcome
-    const reply = this.replyOf(this.redaction.reply(this.request, outcome))
+  commit({ fallback, body: reply, firstByteMs, totalMs, ...outcome }: Outcome): Promise<void> {
+    const { id, dialect, body, split, startedAt } = this.request
     const error =
       fallback === null ? outcome.error : [fallback.reason, outcome.error].filter(Boolean).join('; ')
-    const said = this.redaction.text(error)
     return this.context.store.record({
+      ...outcome,
       id,
-      placement: this.placement,
-      prompt: this.prompt,
-      request: {
-        body,
-        messages: split.messages,
-        tools: this.tools,
-        // The tools of a conversation that goes on are at its root; these stay with the call.
-        others:
-          this.tools === split.tools || split.tools === null ? split.others : [...split.others, split.tools],
-      },
-      reply,
+      dialect: dialect.name,
+      origin: this.origin,
+      request: { body, messages: split.messages, tools: split.tools, others: split.others },
+      reply: this.redaction.body(reply),
       startedAt,
-      status,
-      httpStatus,
       stream: split.stream,
       modelAsked: split.modelName,
-      modelAnswered: outcome.split?.model ?? null,
-      replyId: outcome.split?.id ?? null,
-      servedBy,
       fallbackFrom: fallback?.version ?? null,
-      usage: outcome.split?.usage ?? null,
       timings: { firstByteMs, totalMs },
-      error: said,
+      error: this.redaction.text(error),
       redacted: this.redaction.found,
     })
-  }
-
-  private replyOf({ body, split }: Pick<Outcome, 'body' | 'split'>): RecordedReply | null {
-    if (body === null) return null
-    const choices = (split?.choices ?? []).map(({ index, message, finishReason }) => ({
-      index,
-      slice: message,
-      finishReason,
-      message: replyTo(this.prompt, sliceOf(body, message)),
-    }))
-    return { body, choices }
   }
 }
 

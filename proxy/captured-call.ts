@@ -18,10 +18,7 @@ import { plainBody, readBody } from './request-body.ts'
 import type { Target } from './target.ts'
 import { taskOf } from './task-of.ts'
 
-/**
- * Bytes of a request up to which its conversation is looked up before it goes out: that takes some 30 µs, less
- * than the reply of a quick upstream waits for a thread that is busy when it comes.
- */
+/** Bytes of a request beyond which what is to be taken out of it is looked for while the upstream works. */
 const shortBytes = 8 * 1024
 
 export async function handleCapturedCall(
@@ -82,7 +79,6 @@ const nothingCame = {
   status: 'refused',
   httpStatus: 503,
   body: null,
-  split: null,
   error: null,
   firstByteMs: null,
 } as const
@@ -126,7 +122,7 @@ class CapturedCall {
     })
     // A failure is dealt with below; until then it isn't an unhandled one.
     asked.catch(() => {})
-    // The request goes out at the end of this turn; a long conversation is looked up while the upstream works.
+    // The request goes out at the end of this turn; a long one is looked through while the upstream works.
     if (body.length > shortBytes) {
       await setImmediate()
       this.capture ??= this.begin()
@@ -228,7 +224,6 @@ class CapturedCall {
       status: agent.aborted ? 'aborted' : 'upstream_error',
       httpStatus: null,
       body: null,
-      split: null,
       error: agent.aborted ? null : error.message,
     })
     if (!agent.aborted) {
@@ -249,7 +244,7 @@ class CapturedCall {
   }
 
   private async record(
-    outcome: Pick<Outcome, 'status' | 'httpStatus' | 'body' | 'split' | 'error'>,
+    outcome: Pick<Outcome, 'status' | 'httpStatus' | 'body' | 'error'>,
   ): Promise<void> {
     this.isCommitted = true
     if (this.capture === null) return
@@ -283,7 +278,6 @@ class CapturedCall {
     return [
       ['x-shadow-call', this.request.id],
       ['x-shadow-served-by', this.servedBy()],
-      ...(this.capture === null ? [] : [['x-shadow-session', this.capture.placement.session] as const]),
       ...(notCaptured === 0 ? [] : [['x-shadow-not-captured', String(notCaptured)] as const]),
     ]
   }

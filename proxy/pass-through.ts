@@ -63,7 +63,7 @@ export async function handlePassThrough(
       'A CALL WAS NOT CAPTURED; its upstream could read it',
     )
   }
-  const fetched = fetchedResponse(context, {
+  const fetched = await fetchedResponse(context, {
     method,
     target,
     headers,

@@ -1,8 +1,7 @@
 /** A call as it may be written: what a task's rules take out is gone before anything is hashed. */
 import type { RedactedCounts } from '../src/contract/index.ts'
-import type { SplitReply } from '../src/dialects/index.ts'
 import type { Redactor } from '../src/store/redaction/redactor.ts'
-import type { CapturedRequest, Outcome } from './capture.ts'
+import type { CapturedRequest } from './capture.ts'
 
 export class Redaction {
   private readonly redactor: Redactor | null
@@ -29,12 +28,8 @@ export class Redaction {
     return body === request.body ? request : { ...request, body, split: request.dialect.splitRequest(body) }
   }
 
-  reply(
-    { dialect }: CapturedRequest,
-    { body, split }: Pick<Outcome, 'body' | 'split'>,
-  ): { body: Uint8Array | null; split: SplitReply | null } {
-    if (this.redactor === null || body === null) return { body, split }
-    const redacted = this.redactor.json(body, this.counts)
-    return redacted === body ? { body, split } : { body: redacted, split: dialect.splitReply(redacted) }
+  /** A reply's. */
+  body<Body extends Uint8Array | null>(body: Body): Body | Uint8Array {
+    return this.redactor === null || body === null ? body : this.redactor.json(body, this.counts)
   }
 }

@@ -1,5 +1,5 @@
 /** Follows a reply on the side, while its bytes go to the agent untouched, and says what it was. */
-import type { Dialect, SplitReply, StreamAssembler } from '../src/dialects/index.ts'
+import type { Dialect, StreamAssembler } from '../src/dialects/index.ts'
 import { messageOf } from '../src/lib/error.ts'
 import { contentDecoder, type Decoder } from './content-decoder.ts'
 import { type Headers, headerOf } from './headers.ts'
@@ -8,8 +8,9 @@ import { TextWatch } from './text-watch.ts'
 /** How a reply's body ended. */
 export type Ending = 'terminated' | 'ended' | 'cut'
 
+type EndStatus = 'complete' | 'truncated' | 'upstream_error'
+
 export class ReplyTap {
-  private readonly dialect: Dialect
   private readonly ok: boolean
   private readonly decoder: Decoder | null
   private readonly unreadable: string | null = null
@@ -23,7 +24,6 @@ export class ReplyTap {
   private isNearEnd = false
 
   constructor(dialect: Dialect, status: number, headers: Headers) {
-    this.dialect = dialect
     this.ok = status >= 200 && status < 300
     const type = headerOf(headers, 'content-type') ?? ''
     this.assembler =
@@ -104,22 +104,13 @@ export class ReplyTap {
   }
 
   /** The reply's record, given how its body ended. */
-  result(ending: Ending) {
+  result(ending: Ending): { status: EndStatus; body: Uint8Array | null; error: string | null } {
     this.catchUp()
-    const body = this.assembler === null ? Buffer.concat(this.chunks) : this.assembler.reply()
-    const split = body !== null && this.ok ? this.dialect.splitReply(body) : null
-    const isPending = split?.isPending === true && this.statusOf(ending) === 'complete'
-    return {
-      status: isPending ? ('truncated' as const) : this.statusOf(ending),
-      body,
-      split,
-      error: isPending
-        ? 'The reply is made in the background, to be fetched later.'
-        : this.errorOf(ending, split),
-    }
+    const body = this.assembler === null ? wholeOf(this.chunks) : this.assembler.reply()
+    return { status: this.statusOf(ending), body, error: this.errorOf(ending) }
   }
 
-  private statusOf(ending: Ending): 'complete' | 'truncated' | 'upstream_error' {
+  private statusOf(ending: Ending): EndStatus {
     if (!this.ok) return 'upstream_error'
     if (this.assembler !== null) {
       if (this.assembler.error !== null) return 'upstream_error'
@@ -130,13 +121,17 @@ export class ReplyTap {
     return ending === 'cut' ? 'truncated' : 'complete'
   }
 
-  private errorOf(ending: Ending, split: SplitReply | null): string | null {
+  private errorOf(ending: Ending): string | null {
     if (this.unreadable !== null) return this.unreadable
     if (this.decodingError !== null) return this.decodingError
     if (this.assembler !== null && this.assembler.error !== null) return this.assembler.error
     if (!this.ok) return null
     if (ending === 'cut') return 'The upstream cut the reply.'
-    if (this.statusOf(ending) === 'truncated') return 'The stream ended before its terminal event.'
-    return split === null ? `The body is no reply of the dialect ${this.dialect.name}.` : null
+    return this.statusOf(ending) === 'truncated' ? 'The stream ended before its terminal event.' : null
   }
+}
+
+function wholeOf(chunks: readonly Uint8Array[]): Uint8Array {
+  const [first, ...others] = chunks
+  return first !== undefined && others.length === 0 ? first : Buffer.concat(chunks)
 }

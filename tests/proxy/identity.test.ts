@@ -36,7 +36,8 @@ async function call(shadow: Shadow, path: string, body: object, headers: Record<
   const text = await reply.text()
   const id = reply.headers.get('x-shadow-call') ?? ''
   expect(Buffer.from(await shadow.reader.requestBytes(id)).toString()).toBe(sent)
-  return { id, session: reply.headers.get('x-shadow-session') ?? '', text }
+  const { session } = await shadow.reader.readCall(id)
+  return { id, session, text }
 }
 
 const hello = { messages: [{ role: 'user', content: 'Hello' }] }

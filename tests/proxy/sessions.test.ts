@@ -20,11 +20,9 @@ async function say(shadow: Shadow, messages: Message[], headers: Record<string, 
     body: JSON.stringify({ model: 'm', messages }),
   })
   const { choices }: { choices: { message: Message }[] } = JSON.parse(await reply.text())
-  return {
-    message: choices[0]?.message ?? { role: 'none' },
-    session: reply.headers.get('x-shadow-session') ?? '',
-    call: reply.headers.get('x-shadow-call') ?? '',
-  }
+  const call = reply.headers.get('x-shadow-call') ?? ''
+  const { session } = await shadow.reader.readCall(call)
+  return { message: choices[0]?.message ?? { role: 'none' }, session, call }
 }
 
 const user = (content: string): Message => ({ role: 'user', content })

@@ -32,7 +32,7 @@ test('status, headers and body reach the agent as the upstream sent them', async
   expect(lines[0]).toBe('HTTP/1.1 200 OK')
   expect(lines.slice(1, 1 + sent.length)).toEqual(sent)
   const added = lines.slice(1 + sent.length).map((line) => line.split(':')[0])
-  expect(added).toEqual(['x-shadow-call', 'x-shadow-served-by', 'x-shadow-session', 'Connection'])
+  expect(added).toEqual(['x-shadow-call', 'x-shadow-served-by', 'Connection'])
   expect(reply.body.toString()).toBe(body)
 })
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { groupsOf, trajectoriesOf } from '../../src/store/capture/index.ts'
-import { recordCall, startStore } from '../support/store.ts'
+import { placedCall, recordCall, startStore } from '../support/store.ts'
 
 interface Turn {
   /** Which earlier reply of the conversation is gone on from; beyond them a new opening. */
@@ -32,9 +32,8 @@ test('random conversations with a session header: every call is found, every edg
         const messages = [...echoed, user(text)]
         // Every answer is another one, so that the call that a prompt continues is never in doubt.
         const reply = { role: 'assistant', content: `${name} answer ${place}`, annotations: [] }
-        const call = await recordCall(store, { messages, replies: [reply], session: name })
-        expect(call.parent).toBe(before?.id ?? null)
-        made.push({ id: call.id, messages: [...messages, reply], parent: call.parent })
+        const { id } = await recordCall(store, { messages, replies: [reply], session: name })
+        made.push({ id, messages: [...messages, reply], parent: before?.id ?? null })
         if (isRead) await reader.stats()
       }
       const session = (await reader.listSessions()).find(({ label }) => label === name)
@@ -71,7 +70,7 @@ test('episodes without a header stay apart once they differ, and each is one tra
   for (let turn = 0; turn < 5; turn++) {
     for (const episode of episodes) {
       const reply = { role: 'assistant', content: `${episode.name} turn ${turn}` }
-      const call = await recordCall(store, { messages: episode.messages, replies: [reply] })
+      const call = await placedCall(store, { messages: episode.messages, replies: [reply] })
       expect(call.parent).toBe(episode.calls.at(-1) ?? null)
       episode.calls.push(call.id)
       episode.messages = [...episode.messages, reply, user(`${turn}`)]

@@ -6,7 +6,7 @@ import { dialects } from '../../src/dialects/index.ts'
 import { checkCapture, openCaptureStore } from '../../src/store/capture/index.ts'
 import { frameOf } from '../../src/store/capture/journal.ts'
 import { filesWith } from '../support/grep-home.ts'
-import { recordCall, type RecordedCall, startStore } from '../support/store.ts'
+import { placedCall, recordCall, type RecordedCall, startStore } from '../support/store.ts'
 
 const system = { role: 'system', content: 'shared-opening: you book flights, and you are brief about it.' }
 const user = (content: string) => ({ role: 'user', content })
@@ -62,7 +62,7 @@ test('a session is gone from the bytes of every file, and what others share stay
   expect(await reader.trajectoriesOfSession(tree.session.id)).toHaveLength(2)
   // The agent goes on: its next call brings its history back, under a session of its own name.
   const [, second] = conversation('erased')
-  const later = await recordCall(store, { messages: [], replies: [], ...second, session: 'out' })
+  const later = await placedCall(store, { messages: [], replies: [], ...second, session: 'out' })
   expect(later).toMatchObject({ parent: null, session: id })
 })
 
@@ -72,7 +72,7 @@ test('calls that went on from a deleted one begin a branch of their own', async 
   const [first, second] = conversation('old')
   if (first === undefined || second === undefined) throw new Error('It has two turns.')
   const before = await recordCall(store, { ...first, session: 's', at: 1000 })
-  const after = await recordCall(store, { ...second, session: 's', at: 5000 })
+  const after = await placedCall(store, { ...second, session: 's', at: 5000 })
   const answer = said('x'.repeat(80))
   await recordCall(store, { messages: [user('a')], replies: [answer], session: 't', at: 1000 })
   const compacted = {
@@ -81,7 +81,7 @@ test('calls that went on from a deleted one begin a branch of their own', async 
     session: 't',
     at: 5000,
   }
-  const { id: marked, continues } = await recordCall(store, compacted)
+  const { id: marked, continues } = await placedCall(store, compacted)
   expect([after.parent, continues]).toEqual([before.id, expect.any(String)])
   expect((await store.delete({ before: 2000 })).calls).toBe(2)
   expect((await reader.readCall(after.id)).parent).toBeNull()

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { dialects } from '../../src/dialects/index.ts'
 import { openCaptureStore } from '../../src/store/capture/index.ts'
-import { recordCall, temporaryHome } from '../support/store.ts'
+import { placedCall, temporaryHome } from '../support/store.ts'
 
 const user = (content: string) => ({ role: 'user', content })
 const said = (content: string) => ({ role: 'assistant', content })
@@ -12,27 +12,27 @@ test('a rewritten history is recognised after the server was started anew', asyn
   await using folder = await temporaryHome()
   const before = await openCaptureStore(folder.home, dialects)
   const about = { session: 's' }
-  await recordCall(before, { messages: [user('one')], replies: [said(long('first'))], ...about })
-  const last = await recordCall(before, {
+  await placedCall(before, { messages: [user('one')], replies: [said(long('first'))], ...about })
+  const last = await placedCall(before, {
     messages: [user('one'), said(long('first')), user('two')],
     replies: [said(long('second'))],
     ...about,
   })
-  await recordCall(before, { messages: [user('other')], replies: [said(long('third'))], session: 't' })
+  await placedCall(before, { messages: [user('other')], replies: [said(long('third'))], session: 't' })
   await before.close()
 
   const store = await openCaptureStore(folder.home, dialects)
   const elided = [user('[elided]'), said(long('second')), user('three')]
-  const marked = await recordCall(store, { messages: elided, replies: [said('x')], ...about })
+  const marked = await placedCall(store, { messages: elided, replies: [said('x')], ...about })
   expect([marked.parent, marked.continues]).toEqual([null, last.id])
   await store.close()
 
   const third = await openCaptureStore(folder.home, dialects)
   const summary = [user(`Summary so far: ${long('third')}. Go on.`)]
-  const summed = await recordCall(third, { messages: summary, replies: [said('y')], session: 't' })
+  const summed = await placedCall(third, { messages: summary, replies: [said('y')], session: 't' })
   expect(summed.continues).not.toBeNull()
   // The same words in a session of its own are no continuation.
-  expect((await recordCall(third, { messages: elided, replies: [], session: 'u' })).continues).toBeNull()
+  expect((await placedCall(third, { messages: elided, replies: [], session: 'u' })).continues).toBeNull()
   await third.close()
 })
 
@@ -93,7 +93,7 @@ test('random runs: retries are siblings, compactions marked, sub-agents roots of
           messages = [{ role: 'system', content: `You are ${place}.` }, user('Hello.')]
         const reply = said(long(`run ${run} reply ${place}`))
         const about = { session: `run ${run} session ${session}`, ...(agent === null ? {} : { agent }) }
-        const call = await recordCall(store, { messages, replies: [reply], ...about })
+        const call = await placedCall(store, { messages, replies: [reply], ...about })
         expect({ parent: call.parent, continues: call.continues }).toEqual(edge)
         expected.set(call.id, edge)
         made.push({ id: call.id, session, agent, messages, reply })

@@ -96,10 +96,6 @@ export async function replayEpisodes(withHeaders: boolean, isRewriting = false) 
     at: 0,
     calls: [] as string[],
   }))
-  let right = 0
-  let named = 0
-  let marked = 0
-  let wanted = 0
   for (let isPlaying = true; isPlaying; ) {
     isPlaying = false
     for (const player of players) {
@@ -118,15 +114,25 @@ export async function replayEpisodes(withHeaders: boolean, isRewriting = false) 
           ...about,
         })
       }
-      const { id, ...found } = await recordCall(store, { messages, replies: [reply], ...about })
-      const parent = found.continues ?? found.parent
-      if (found.continues !== null) marked++
-      const before = player.calls.at(-1) ?? null
-      if (before !== null) wanted++
-      if (parent !== null) named++
-      if (parent !== null && parent === before) right++
+      const { id } = await recordCall(store, { messages, replies: [reply], ...about })
       player.calls.push(id)
       player.at = next + 1
+    }
+  }
+  let right = 0
+  let named = 0
+  let marked = 0
+  let wanted = 0
+  const found = new Map((await reader.callsOfTask('default')).map((call) => [call.id, call]))
+  for (const { calls } of players) {
+    for (const [place, id] of calls.entries()) {
+      const { parent = null, continues = null } = found.get(id) ?? {}
+      const edge = continues ?? parent
+      const before = calls[place - 1] ?? null
+      if (continues !== null) marked++
+      if (before !== null) wanted++
+      if (edge !== null) named++
+      if (edge !== null && edge === before) right++
     }
   }
   const trajectories = []

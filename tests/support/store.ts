@@ -4,8 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { CallStatus } from '../../src/contract/index.ts'
 import { chat, dialects } from '../../src/dialects/index.ts'
-import { sliceOf } from '../../src/lib/json-slices.ts'
-import { type CaptureStore, openCaptureStore, replyTo } from '../../src/store/capture/index.ts'
+import { type CaptureStore, openCaptureStore } from '../../src/store/capture/index.ts'
 
 export async function temporaryHome() {
   const home = await mkdtemp(join(tmpdir(), 'shadow-store-'))
@@ -43,7 +42,7 @@ export interface RecordedCall {
 
 let lastId = 0
 
-/** Records one complete call, and returns its id and where it was placed. */
+/** Records one complete call. */
 export async function recordCall(store: CaptureStore, call: RecordedCall) {
   const id = String(++lastId).padStart(26, '0')
   const { messages, replies, tools, at = Date.now() } = call
@@ -54,53 +53,34 @@ export async function recordCall(store: CaptureStore, call: RecordedCall) {
     JSON.stringify({ choices: replies.map((message, index) => ({ index, message, finish_reason: 'stop' })) }),
   )
   const split = chat.splitRequest(body)
-  const prompt = store.prompt({
-    dialect: chat,
-    tools: split.tools === null ? null : sliceOf(body, split.tools),
-    messages: split.messages.map((slice) => sliceOf(body, slice)),
-  })
-  const placement = store.place({
-    callId: id,
-    task: call.task ?? 'default',
-    credential: call.credential ?? null,
-    sessionHeader: call.session ?? null,
-    agent: call.agent ?? null,
-    parentAgent: call.parentAgent ?? null,
-    prompt,
-    at,
-  })
   await store.record({
     id,
-    placement,
-    prompt,
-    request: { body, messages: split.messages, tools: split.tools, others: split.others },
-    reply: {
-      body: reply,
-      choices: (chat.splitReply(reply)?.choices ?? []).map(({ index, message, finishReason }) => ({
-        index,
-        slice: message,
-        finishReason,
-        message: replyTo(prompt, sliceOf(reply, message)),
-      })),
+    dialect: chat.name,
+    origin: {
+      task: call.task ?? 'default',
+      credential: call.credential ?? null,
+      sessionName: call.session ?? null,
+      agent: call.agent ?? null,
+      parentAgent: call.parentAgent ?? null,
     },
+    request: { body, messages: split.messages, tools: split.tools, others: split.others },
+    reply,
     startedAt: at,
     status: call.status ?? 'complete',
     httpStatus: 200,
     stream: false,
     modelAsked: 'm',
-    modelAnswered: null,
     servedBy: 'frontier',
     fallbackFrom: null,
-    usage: null,
     timings: { firstByteMs: 1, totalMs: 2 },
     error: null,
   })
-  return {
-    id,
-    body,
-    reply,
-    session: placement.session,
-    parent: placement.parent?.call ?? null,
-    continues: placement.continues ?? null,
-  }
+  return { id, body, reply }
+}
+
+/** The same, and where it was placed once it is in the tables. */
+export async function placedCall(store: CaptureStore, call: RecordedCall) {
+  const recorded = await recordCall(store, call)
+  const { session, parent, continues } = await store.reader.readCall(recorded.id)
+  return { ...recorded, session, parent, continues }
 }

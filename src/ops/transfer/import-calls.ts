@@ -8,8 +8,7 @@ import { ShadowClient } from '../../client/client.ts'
 import { type ChatMessage, defaultTask, type Imported } from '../../contract/index.ts'
 import { chat, dialects } from '../../dialects/index.ts'
 import { messageOf, ShadowError } from '../../lib/error.ts'
-import { sliceOf } from '../../lib/json-slices.ts'
-import { type CaptureStore, openCaptureStore, replyTo } from '../../store/capture/index.ts'
+import { type CaptureStore, openCaptureStore } from '../../store/capture/index.ts'
 import type { Redactor } from '../../store/redaction/redactor.ts'
 import { redactorFor } from '../serving/redaction-table.ts'
 import { findServer } from '../server-file.ts'
@@ -150,7 +149,8 @@ async function record(
   { messages, tools, shadow }: NamedLine,
   redactor: Redactor | null,
 ) {
-  const { replies, session, label, parent, continues, agent, parentAgent, task, redacted, ...facts } = shadow
+  const { replies, session, label, parent, continues, agent, parentAgent, task, redacted, ...rest } = shadow
+  const { modelAnswered, usage, ...facts } = rest
   const counts = { ...redacted }
   const kept = (value: unknown): Uint8Array => {
     const bytes = Buffer.from(JSON.stringify(value))
@@ -163,39 +163,23 @@ async function record(
   const asked = replies.length === 0 ? messages : messages.slice(0, -1)
   const body = kept({ model: facts.modelAsked, messages: asked, ...(tools === undefined ? {} : { tools }) })
   const split = chat.splitRequest(body)
-  const prompt = store.prompt({
-    dialect: chat,
-    tools: split.tools === null ? null : sliceOf(body, split.tools),
-    messages: split.messages.map((slice) => sliceOf(body, slice)),
-  })
-  const reply = replies.length === 0 ? null : replyBody(facts, said, kept)
+  const reply = replies.length === 0 ? null : replyBody(rest, said, kept)
   await store.record({
     ...facts,
-    placement: {
+    dialect: chat.name,
+    origin: {
       task,
-      keyHash: Buffer.alloc(0),
-      session,
+      credential: null,
+      sessionName: null,
       label,
-      parent: parent === null ? null : store.parentNamed(parent, prompt),
-      continues,
       agent,
       parentAgent,
+      known: { session, edges: { parent, continues } },
     },
     redacted: Object.keys(counts).length === 0 ? null : counts,
-    prompt,
+    answer: { model: modelAnswered, usage },
     request: { body, messages: split.messages, tools: split.tools, others: split.others },
-    reply:
-      reply === null
-        ? null
-        : {
-            body: reply,
-            choices: (chat.splitReply(reply)?.choices ?? []).map(({ index, message, finishReason }) => ({
-              index,
-              slice: message,
-              finishReason,
-              message: replyTo(prompt, sliceOf(reply, message)),
-            })),
-          },
+    reply,
   })
 }
 

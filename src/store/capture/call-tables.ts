@@ -1,11 +1,11 @@
 /** Brings one call into the tables, storing of its conversation only what isn't there yet. */
 import type { KeyedHash } from '../../lib/hash.ts'
 import { Lately } from '../../lib/lately.ts'
-import type { CallEntry } from './call-entry.ts'
 import { KnownRows } from './known-rows.ts'
 import { cutOut, type Filling, listOf, rowsOf, writeHoles } from './layout.ts'
 import { knownAtMost, type NodeRow, NodeRows } from './node-rows.ts'
 import { envelopeHash, partHash } from './prompt.ts'
+import type { PlacedCall } from './placed-call.ts'
 import {
   type BodyColumns,
   type CallColumns,
@@ -37,9 +37,12 @@ export class CallTables {
     for (const each of [this.scopes, this.sessions, this.envelopes]) each.clear()
   }
 
-  /** Runs inside the caller's transaction. A call that is there already changes nothing. */
-  insert(call: CallEntry): void {
-    if (this.sql.callById.get(call.id) !== undefined) return
+  has(id: string): boolean {
+    return this.sql.callById.get(id) !== undefined
+  }
+
+  /** Runs inside the caller's transaction, for a call that isn't there yet. */
+  insert(call: PlacedCall): void {
     const scope = this.scope(call)
     const session = this.session(call, scope)
     const prompt = this.nodes.ofPrompt(call)
@@ -91,7 +94,7 @@ export class CallTables {
     }
   }
 
-  private scope({ task, keyHash: hex }: CallEntry): number {
+  private scope({ task, keyHash: hex }: PlacedCall): number {
     const name = `${hex} ${task}`
     const known = this.scopes.get(name)
     if (known !== undefined) return known
@@ -102,7 +105,7 @@ export class CallTables {
     return scope
   }
 
-  private session({ session: id, task, label }: CallEntry, scope: number): number {
+  private session({ session: id, task, label }: PlacedCall, scope: number): number {
     const name = this.hash.of('known session', id)
     const known = this.sessions.find(name)
     if (known !== null) return this.sessions.value(known, 0)
@@ -113,7 +116,7 @@ export class CallTables {
     return session
   }
 
-  private replyRows(call: CallEntry, prompt: NodeRow): ReplyColumns[] {
+  private replyRows(call: PlacedCall, prompt: NodeRow): ReplyColumns[] {
     return (call.replies ?? []).map(({ index, finishReason, slice }, place) => {
       const node = this.nodes.ofReply(call, prompt, place, call.reply.subarray(...slice))
       const name = call.said?.[place]
@@ -128,7 +131,7 @@ export class CallTables {
     })
   }
 
-  private envelope({ request, messages, tools, large, goesOn = false }: CallEntry): number {
+  private envelope({ request, messages, tools, large, goesOn = false }: PlacedCall): number {
     const slices = messages.map(([start, end]) => ({ start, end }))
     const apart = [...(tools === null ? [] : [tools]), ...large].map(([start, end]) => ({ start, end }))
     const rows = rowsOf(slices, apart)
@@ -167,7 +170,7 @@ export class CallTables {
 }
 
 /** What is left of the reply without its messages; null where nothing came. */
-function replyBody({ reply, replies }: CallEntry): BodyColumns | null {
+function replyBody({ reply, replies }: PlacedCall): BodyColumns | null {
   if (replies === null) return null
   const { literal, holes } = cutOut(
     reply,

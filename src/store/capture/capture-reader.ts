@@ -13,6 +13,7 @@ import {
   type Trajectory,
   untrainableReason,
 } from '../../contract/index.ts'
+import type { Dialect } from '../../dialects/index.ts'
 import { ShadowError } from '../../lib/error.ts'
 import { type OpenedDatabase, openDatabase } from '../database.ts'
 import { PartReader } from './blobs.ts'
@@ -62,10 +63,10 @@ export interface CaptureStats {
  */
 export async function openCaptureReader(
   home: string,
-  readers: readonly MessageReader[],
+  readers: readonly Dialect[],
 ): Promise<CaptureReader> {
   const path = capturePath(home)
-  await recoverJournal(home)
+  await recoverJournal(home, readers)
   if (!existsSync(path)) {
     throw new ShadowError('no_calls', `No traffic has been captured in ${home} yet.`, {
       hint: 'Start `shadow serve` and point an agent at it.',

@@ -1,30 +1,26 @@
 /**
  * The one writer of a home's captured traffic. A call is committed to the journal, at the price of one append,
- * before its reply ends; a thread brings it into the tables, where everything is read.
+ * before its reply ends; a thread finds its place and brings it into the tables, where everything is read.
  */
 import type { CallSelection, DeletionPlan, DeletionResult, RetentionRules } from '../../contract/index.ts'
 import { messageOf, ShadowError } from '../../lib/error.ts'
 import type { KeyedHash } from '../../lib/hash.ts'
 import { type OpenedDatabase, openDatabase } from '../database.ts'
+import type { ProcessLock } from '../process-lock.ts'
 import { openStoreSecret } from '../secret.ts'
-import { encodeEntry } from './call-entry.ts'
+import { Backlog } from './backlog.ts'
+import { CallerNames } from './caller-names.ts'
 import { CaptureReader } from './capture-reader.ts'
 import { deleteCalls, planDeletion, planRetention, retainCalls, storedSelectionOf } from './delete-calls.ts'
-import type { ProcessLock } from '../process-lock.ts'
 import { capturePath, journalFolder, lockHome } from './home.ts'
 import { IngestThread } from './ingest-thread.ts'
-import { Journal, segmentsOf } from './journal.ts'
+import { Journal } from './journal.ts'
+import { encodeEntry } from './journal-entry.ts'
 import type { MessageReader } from './message-tree.ts'
-import { type BaseQuestion, Placing, type PlacingQuestion } from './placing.ts'
-import { type Prompt, type PromptContent, PromptHasher, saidHash } from './prompt.ts'
-import { RecentCalls } from './recent-calls.ts'
-import { RecentPrompts } from './recent-prompts.ts'
-import type { BaseReply, CallRecord, Placement } from './record.ts'
 import { captureMigrations } from './migrations.ts'
+import type { CallRecord } from './record.ts'
 import type { CaptureSchema } from './schema.ts'
-import { SessionTails } from './session-tails.ts'
-import { prepareStatements } from './statements.ts'
-import { storedTail } from './stored-tail.ts'
+import { prepareStatements, type Statements } from './statements.ts'
 
 /** Larger pages than SQLite's own, since rows hold whole messages. */
 const pageSizeBytes = 8192
@@ -68,17 +64,22 @@ export async function openCaptureStore(
   }
 }
 
+/** A reply as its upstream names it, and whose it is. */
+export interface ReplyName {
+  readonly task: string
+  readonly credential: string | null
+  readonly id: string
+}
+
 export class CaptureStore {
   /** Everything that is committed. */
   readonly reader: CaptureReader
   private readonly opened: OpenedDatabase<CaptureSchema>
   private readonly hash: KeyedHash
   private readonly lock: ProcessLock
-  private readonly recent = new RecentCalls()
-  private readonly prompts: RecentPrompts
-  private readonly tails: SessionTails
-  private readonly hasher: PromptHasher
-  private readonly placing: Placing
+  private readonly names: CallerNames
+  private readonly statements: Statements
+  private readonly backlogged = new Backlog()
   private readonly journal: Journal
   private readonly ingest: IngestThread
   private readonly maxBacklogCalls: number
@@ -103,63 +104,26 @@ export class CaptureStore {
     this.opened = opened
     this.hash = hash
     this.lock = lock
+    this.names = new CallerNames(hash)
     // Look-ups here are few, and every transaction of the ingesting thread makes the pages kept of the last ones stale.
     opened.sqlite.pragma(`cache_size = -${cacheKib}`)
-    this.hasher = new PromptHasher(hash)
+    this.statements = prepareStatements(opened.sqlite)
     this.journal = new Journal(journalFolder(home), synchronous === 'full')
-    const statements = prepareStatements(opened.sqlite)
-    // Calls that a process that died has left in the journal are as yet in no table.
-    const hasLeftovers = segmentsOf(journalFolder(home)).length > 1
-    this.prompts = new RecentPrompts(hasLeftovers ? Date.now() : (statements.lastCallAt.get()?.at ?? null))
-    this.tails = new SessionTails(
-      (text) => saidHash(hash, text).toString('latin1'),
-      (session) => storedTail(opened.sqlite, statements, readers, session),
-    )
-    this.placing = new Placing(statements, hash, this.recent, this.prompts, this.tails)
     this.ingest = new IngestThread(home, synchronous, {
-      checkpointing: () => this.releaseSnapshot(),
-      ingested: (lastId) => {
-        this.releaseSnapshot()
-        if (lastId !== null) this.recent.forgetUpTo(lastId)
-      },
+      ingested: (lastId) => this.backlogged.takenUpTo(lastId),
       failed: onTrouble,
     })
     this.reader = new CaptureReader(opened, readers, () => this.ingest.catchUp())
   }
 
-  /** Names a conversation and each of its prefixes. */
-  prompt(content: PromptContent): Prompt {
-    return this.hasher.prompt(content)
-  }
-
-  /** The reply that a request goes on from whose upstream keeps the conversation; null where it isn't known. */
-  baseOf(question: BaseQuestion): BaseReply | null {
-    this.holdSnapshot()
-    return this.placing.baseOf(question)
-  }
-
-  /** The reply of a call, known by its id, that a prompt goes on from; null where the call has none. */
-  parentNamed(call: string, prompt: Prompt): Placement['parent'] {
-    this.holdSnapshot()
-    return this.placing.parentNamed(call, prompt)
-  }
-
-  /** Which session a call belongs to and which call it continues, by what is committed. */
-  place(question: PlacingQuestion): Placement {
-    this.holdSnapshot()
-    return this.placing.place(question)
-  }
-
   /**
-   * Look-ups share one read transaction until the ingesting thread has brought in more, so that locks and a
-   * cold cache are paid for once. What it doesn't see yet, the recent calls know.
+   * The call whose reply goes by this id with its upstream, and its session; null where none of this caller's does.
+   * @throws ShadowError store_failed
    */
-  private holdSnapshot(): void {
-    if (!this.ingest.isCheckpointing && !this.opened.sqlite.inTransaction) this.opened.sqlite.exec('BEGIN')
-  }
-
-  private releaseSnapshot(): void {
-    if (this.opened.sqlite.inTransaction) this.opened.sqlite.exec('COMMIT')
+  async callNamed(reply: ReplyName): Promise<{ call: string; session: string } | null> {
+    await this.ingest.catchUp()
+    const scope = this.statements.scope.get(reply.task, this.names.keyHash(reply.credential))
+    return scope === undefined ? null : (this.statements.replyNamed.get(scope.id, reply.id) ?? null)
   }
 
   /**
@@ -168,7 +132,7 @@ export class CaptureStore {
    */
   async admit(requestBytes: number): Promise<void> {
     try {
-      if (this.recent.size >= this.maxBacklogCalls) throw new Error('the disk can’t keep up')
+      if (this.backlogged.size >= this.maxBacklogCalls) throw new Error('the disk can’t keep up')
       await this.journal.probe(requestBytes + roomForReplyBytes)
     } catch (cause) {
       throw cannotRecord(cause)
@@ -181,7 +145,7 @@ export class CaptureStore {
    */
   backlog(): { calls: number; waits: number; slowWrites: number; expired: number } {
     const { waits, expired } = this
-    return { calls: this.recent.size, waits, slowWrites: this.journal.slowWrites, expired }
+    return { calls: this.backlogged.size, waits, slowWrites: this.journal.slowWrites, expired }
   }
 
   /**
@@ -190,14 +154,13 @@ export class CaptureStore {
    */
   async record(call: CallRecord): Promise<void> {
     try {
-      if (this.recent.size >= this.maxBacklogCalls) {
+      if (this.backlogged.size >= this.maxBacklogCalls) {
         this.waits++
         await this.ingest.catchUp()
       }
-      const { pieces, replies } = encodeEntry(this.hash, call)
-      await this.journal.append(pieces)
-      this.recent.add(call, replies)
-      this.tails.add(call, replies)
+      const written = this.journal.append(encodeEntry(this.names, call))
+      if (written !== undefined) await written
+      this.backlogged.add(call.id)
     } catch (cause) {
       throw cannotRecord(cause)
     }
@@ -224,9 +187,7 @@ export class CaptureStore {
     // A segment goes once the tables hold it and another has begun.
     await this.journal.beginSegment()
     await this.ingest.catchUp()
-    const result = await deleteCalls(this.ingest, storedSelectionOf(this.hash, selection))
-    this.forgetDeleted()
-    return result
+    return await deleteCalls(this.ingest, storedSelectionOf(this.hash, selection))
   }
 
   /** What `retain` would let go of now. @throws ShadowError store_failed */
@@ -243,20 +204,12 @@ export class CaptureStore {
         const plan = await retainCalls(this.ingest, rules)
         this.expired += plan.calls
         if (plan.calls === 0) return plan
-        this.forgetDeleted()
         await this.journal.beginSegment()
         await this.ingest.catchUp()
         return plan
       })
     this.deleting = retention
     return retention
-  }
-
-  private forgetDeleted(): void {
-    this.prompts.forgetAll()
-    this.tails.forgetAll()
-    this.hasher.forgetAll()
-    this.placing.forgetScopes()
   }
 
   /** Brings everything into the tables first. */
@@ -266,7 +219,6 @@ export class CaptureStore {
   }
 
   private async shutDown(): Promise<void> {
-    this.releaseSnapshot()
     await this.journal.close()
     await this.ingest.stop()
     await this.opened.close()

@@ -6,8 +6,8 @@ import { messageOf } from '../../lib/error.ts'
 import { checkFile, checkOf, type Findings, openForChecking } from '../check-file.ts'
 import { assertKnownSchema } from '../database.ts'
 import { openStoreSecret } from '../secret.ts'
-import { decodeEntry } from './call-entry.ts'
 import { checkTables } from './check-tables.ts'
+import { anyEntry } from './placed-call.ts'
 import { capturePath, journalFolder, lockHomeIfFree } from './home.ts'
 import { recordAt, segmentPath, segmentsOf } from './journal.ts'
 import type { MessageReader } from './message-tree.ts'
@@ -89,7 +89,7 @@ function checkSegment(path: string, isWrittenTo: boolean, findings: Findings): v
   for (let record = recordAt(bytes, at); record !== null; record = recordAt(bytes, at)) {
     findings.checked++
     try {
-      decodeEntry(record.payload)
+      anyEntry(record.payload)
     } catch (error) {
       findings.add(`The record at byte ${at} of ${path} can't be read: ${messageOf(error)}.`)
     }

@@ -36,8 +36,6 @@ const checkpointCalls = 4000
 const checkpointBytes = 32 * 1024 * 1024
 
 export interface IngestEvents {
-  /** A checkpoint is about to begin; it gets only as far as no reader stands in its way. */
-  checkpointing(): void
   /** The tables have changed, and hold everything up to this call, if any is new to them. */
   ingested(lastId: string | null): void
   /** Something went wrong that loses nothing: the journal keeps what the tables don't have. */
@@ -66,7 +64,7 @@ export class IngestThread {
   private readonly asked: Asked[] = []
   private answering: Asked | null = null
   private isRunning = false
-  isCheckpointing = false
+  private isCheckpointing = false
   private callsInWal = 0
   private bytesInWal = 0
   /** Whether something was appended since the run under way began. */
@@ -161,7 +159,6 @@ export class IngestThread {
   private send(order: IngestOrder): void {
     this.isRunning = true
     this.isCheckpointing = order.kind === 'checkpoint' || order.kind === 'scrub'
-    if (this.isCheckpointing) this.events.checkpointing()
     this.worker.postMessage(order)
   }
 

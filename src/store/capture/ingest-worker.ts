@@ -1,10 +1,12 @@
 /** The thread that brings the journal into the tables, and checkpoints them, away from the event loop that serves agents. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { z } from 'zod'
+import { dialects } from '../../dialects/index.ts'
 import { messageOf } from '../../lib/error.ts'
 import { yieldToOtherThreads } from '../../lib/thread-priority.ts'
 import { openDatabase } from '../database.ts'
 import { openStoreSecret } from '../secret.ts'
+import { CallPlacer } from './call-placer.ts'
 import { CallTables } from './call-tables.ts'
 import { Deletion } from './deletion.ts'
 import { capturePath, journalFolder } from './home.ts'
@@ -37,8 +39,9 @@ const { sqlite, close } = await openDatabase<CaptureSchema>(capturePath(home), c
 })
 const hash = openStoreSecret(home)
 const folder = journalFolder(home)
-const tables = new CallTables(prepareStatements(sqlite), hash)
-const ingest = new Ingest(sqlite, tables, folder)
+const statements = prepareStatements(sqlite)
+const tables = new CallTables(statements, hash)
+const ingest = new Ingest(sqlite, tables, new CallPlacer(sqlite, statements, hash, dialects), folder)
 const deletion = new Deletion(sqlite, hash)
 
 // Hashes fall anywhere in their index: pages that don't fit are read again for every call.
@@ -76,11 +79,13 @@ function stepOf(order: DeletionOrder): DeletionStep {
     case 'prepare':
       return { hasMore: deletion.prepareStep() }
     case 'delete':
-      tables.forget()
+      ingest.forget()
       return { deleted: deletion.deleteStep(order.calls) }
     case 'shrink':
       return { hasMore: deletion.shrinkStep() }
     case 'scrub': {
+      // Calls that came between the steps were placed beside those that are gone.
+      ingest.forget()
       if (!order.keepIndexes) deletion.dropIndexes()
       const unreadable = order.selection === null ? [] : deleteRejected(folder, order.selection)
       sqlite.pragma(`busy_timeout = ${readersTimeoutMs}`)

@@ -11,9 +11,10 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import type SqliteDatabase from 'better-sqlite3'
-import { decodeEntry } from './call-entry.ts'
+import type { CallPlacer } from './call-placer.ts'
 import type { CallTables } from './call-tables.ts'
 import { frameOf, recordAt, segmentPath, segmentsOf } from './journal.ts'
+import { anyEntry } from './placed-call.ts'
 
 /** Calls of one transaction: enough to share its pages, few enough to be forgotten by the event loop within a millisecond. */
 const callsPerTransaction = 1000
@@ -35,14 +36,16 @@ export interface Ingested {
 export class Ingest {
   private readonly sqlite: SqliteDatabase.Database
   private readonly tables: CallTables
+  private readonly placer: CallPlacer
   private readonly folder: string
   private segment: number | null = null
   private at = 0
   private readonly window = Buffer.allocUnsafeSlow(readBytes)
 
-  constructor(sqlite: SqliteDatabase.Database, tables: CallTables, folder: string) {
+  constructor(sqlite: SqliteDatabase.Database, tables: CallTables, placer: CallPlacer, folder: string) {
     this.sqlite = sqlite
     this.tables = tables
+    this.placer = placer
     this.folder = folder
   }
 
@@ -170,15 +173,25 @@ export class Ingest {
       work()
       this.sqlite.exec('COMMIT')
     } catch (error) {
-      this.tables.forget()
+      this.forget()
       if (this.sqlite.inTransaction) this.sqlite.exec('ROLLBACK')
       throw error
     }
   }
 
+  /** Rows were deleted, or what made them was undone. */
+  forget(): void {
+    this.tables.forget()
+    this.placer.forget()
+  }
+
+  /** A call that is there already, since its journal was brought in before, changes nothing. */
   private insert(payload: Buffer, ingested: Ingested): void {
-    const entry = decodeEntry(payload)
-    this.tables.insert(entry)
+    const entry = anyEntry(payload)
+    if (!this.tables.has(entry.id)) {
+      const call = 'version' in entry ? this.placer.place(entry) : this.placer.placed(entry)
+      this.tables.insert(call)
+    }
     ingested.lastId = entry.id
   }
 
@@ -190,7 +203,7 @@ export class Ingest {
       this.sqlite.exec('RELEASE call')
       return true
     } catch (reason) {
-      this.tables.forget()
+      this.forget()
       // Some failures, a full disk among them, are no fault of the call.
       if (!this.sqlite.inTransaction || isFaultOfDisk(reason)) throw reason
       this.sqlite.exec('ROLLBACK TO call; RELEASE call')
@@ -213,7 +226,7 @@ function* recordsIn(bytes: Buffer): Generator<{ payload: Buffer; next: number }>
 
 function idOf(payload: Buffer): string | null {
   try {
-    return decodeEntry(payload).id
+    return anyEntry(payload).id
   } catch {
     return null
   }

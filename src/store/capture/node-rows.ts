@@ -4,8 +4,8 @@
  */
 import type { KeyedHash } from '../../lib/hash.ts'
 import { withoutBlobs } from './blobs.ts'
-import type { CallEntry } from './call-entry.ts'
 import { KnownRows } from './known-rows.ts'
+import type { PlacedCall } from './placed-call.ts'
 import { hashAt, partHash } from './prompt.ts'
 import { madeOr, type Statements } from './statements.ts'
 
@@ -50,7 +50,7 @@ export class NodeRows {
   }
 
   /** The row of a prompt's last message. */
-  ofPrompt(call: CallEntry): NodeRow {
+  ofPrompt(call: PlacedCall): NodeRow {
     const count = call.messages.length + 1
     const known = this.known(call.rawPath, count)
     let row = known?.row
@@ -70,7 +70,7 @@ export class NodeRows {
   }
 
   /** The reply's row under the prompt's. */
-  ofReply(call: CallEntry, prompt: NodeRow, place: number, bytes: Buffer): NodeRow {
+  ofReply(call: PlacedCall, prompt: NodeRow, place: number, bytes: Buffer): NodeRow {
     const canonical = this.canonicalRow(hashAt(call.replyHashes, place * 2 + 1), prompt.canonical)
     const depth = call.messages.length + 1
     return this.rawRow(hashAt(call.replyHashes, place * 2), prompt.raw, this.part(bytes), canonical, depth)

@@ -1,10 +1,9 @@
 /**
- * The prompts of the last minutes, in memory, those under way among them: whether a first request was asked a moment
+ * The prompts of the last minutes, in memory: whether a first request was asked a moment
  * ago is a question that every new conversation raises, and nearly always the answer is no.
  */
 import { hashBytes } from '../../lib/hash.ts'
 import { Lately } from '../../lib/lately.ts'
-import { scopeOf } from './recent-calls.ts'
 import type { Prompt } from './prompt.ts'
 import type { Placement } from './record.ts'
 import { SeenLately } from './seen-lately.ts'
@@ -21,6 +20,15 @@ export interface AskedPrompt {
   readonly parent: Placement['parent']
   /** Whether a reply to it, the last one or one before, was gone on from. */
   readonly isContinued: boolean
+}
+
+/** A call that asked a prompt. */
+interface Attempt extends Pick<Prompt, 'rawPath'> {
+  readonly startedAt: number
+  /** See `scopeOf`. */
+  readonly scope: string
+  readonly session: string
+  readonly parent: Placement['parent']
 }
 
 /** Equal prompts of one session. */
@@ -43,12 +51,11 @@ export class RecentPrompts {
     this.completeSince = lastCallAt ?? 0
   }
 
-  add(id: string, startedAt: number, placement: Placement, prompt: Pick<Prompt, 'rawPath'>): void {
-    const { session, parent } = placement
+  add(id: string, { startedAt, scope, session, parent, rawPath }: Attempt): void {
     const continued = parent === null ? undefined : this.byCall.peek(parent.call)
     if (continued !== undefined) continued.isContinued = true
-    this.seen.note(lastOf(prompt.rawPath), startedAt)
-    const name = nameOf(scopeOf(placement), prompt.rawPath)
+    this.seen.note(lastOf(rawPath), startedAt)
+    const name = nameOf(scope, rawPath)
     // Not for longer than its calls are, without which nobody knows whether it was gone on from.
     const known = this.byPrompt.peek(name)
     const asked = known?.session === session ? known : { startedAt, session, parent, isContinued: false }
@@ -69,6 +76,11 @@ export class RecentPrompts {
     this.byPrompt.clear()
     this.byCall.clear()
   }
+}
+
+/** A key and a task, as one word. */
+export function scopeOf({ task, keyHash }: { task: string; keyHash: Buffer }): string {
+  return `${task}\0${keyHash.toString('latin1')}`
 }
 
 function nameOf(scope: string, rawPath: Buffer): string {

@@ -1,10 +1,13 @@
 /** Records that no table could take are kept beside the journal; deletion has to look into them too. */
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type CallEntry, decodeEntry } from './call-entry.ts'
 import type { StoredSelection } from './deletion.ts'
 import { frameOf, recordAt } from './journal.ts'
+import type { JournalEntry } from './journal-entry.ts'
+import { anyEntry, type PlacedCall } from './placed-call.ts'
 import { usersIn } from './user-of.ts'
+
+type Entry = JournalEntry | PlacedCall
 
 const rejectedName = 'rejected.log'
 
@@ -37,17 +40,22 @@ export function deleteRejected(folder: string, selection: StoredSelection): stri
   return isRead ? unreadable : [...unreadable, path]
 }
 
-function entryOf(payload: Buffer): CallEntry | null {
+function entryOf(payload: Buffer): Entry | null {
   try {
-    return decodeEntry(payload)
+    return anyEntry(payload)
   } catch {
     return null
   }
 }
 
-function isSelected(entry: CallEntry, { sessions, task, user, keyHashes, before }: StoredSelection): boolean {
+/** As far as it is known without its place in the tree. */
+function sessionOf(entry: Entry): string {
+  return 'version' in entry ? (entry.known?.session ?? entry.namedSession ?? entry.id) : entry.session
+}
+
+function isSelected(entry: Entry, { sessions, task, user, keyHashes, before }: StoredSelection): boolean {
   return (
-    (sessions === undefined || sessions.includes(entry.session)) &&
+    (sessions === undefined || sessions.includes(sessionOf(entry))) &&
     (task === undefined || task === entry.task) &&
     (user === undefined || usersIn(entry.request.toString('utf8')).includes(user)) &&
     (keyHashes === undefined || keyHashes.includes(entry.keyHash)) &&

@@ -2,11 +2,9 @@
  * How the sessions of late went on, in memory: agents that rewrite their history (old outputs elided, early turns
  * summarised) send prompts that no longer begin as any before them, but still hold what was said last.
  */
-import type { ReplyNodes } from './call-entry.ts'
 import type { PromptMessage } from './known-prefixes.ts'
 import { Lately } from '../../lib/lately.ts'
 import type { Prompt } from './prompt.ts'
-import type { CallRecord } from './record.ts'
 
 /** Sessions remembered. */
 const sessionsAtMost = 10_000
@@ -55,13 +53,13 @@ export class SessionTails {
     this.stored = stored
   }
 
-  add({ id, placement, reply }: CallRecord, replies: readonly ReplyNodes[]): void {
-    const texts = replies.flatMap(({ said }) => said?.toString('latin1') ?? [])
-    if (texts.length === 0) return
-    const tail = this.tail(placement.session)
-    tail.said.push({ call: id, agent: placement.agent ?? null, texts })
+  /** @param first what the first of the call's replies means */
+  add(session: string, said: Said, first: PromptMessage | undefined): void {
+    if (said.texts.length === 0) return
+    const tail = this.tail(session)
+    tail.said.push(said)
     if (tail.said.length > callsAtMost) tail.said.shift()
-    tail.lastContent = contentIn(reply?.choices[0]?.message) ?? tail.lastContent
+    tail.lastContent = contentIn(first) ?? tail.lastContent
   }
 
   private tail(session: string): Tail {
