@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http'
 import { ShadowError } from '../src/lib/error.ts'
-import { flatOf, type Headers, headerOf, pairsOf } from './headers.ts'
+import { flatOf, flatValueOf, headerOf, pairsOf } from './headers.ts'
 import type { Target } from './target.ts'
 import { checkedTaskName } from './task-of.ts'
 
@@ -40,20 +40,19 @@ const places = ['x-shadow-key', 'authorization', 'x-api-key', 'api-key']
  * @throws ShadowError missing_key, also for a key that is not known; forbidden for a page of another site
  */
 export function keyOf(access: Access, req: IncomingMessage): KnownKey | null {
-  const headers = pairsOf(req.rawHeaders)
-  const given = givenKey(headers)
+  const given = givenKey(req.rawHeaders)
   if (given === undefined) {
     if (access.isRequired) {
       throw new ShadowError('missing_key', 'This proxy needs a key.', {
         hint: 'Create one with `shadow keys create NAME`, and send it as x-shadow-key or as the API key.',
       })
     }
-    checkOrigin(headerOf(headers, 'origin'))
+    checkOrigin(flatValueOf(req.rawHeaders, 'origin'))
     return null
   }
   const isKey = ([name, value]: readonly [string, string]) =>
     places.includes(name.toLowerCase()) && value.includes(keyPrefix)
-  req.rawHeaders = flatOf(headers.filter((header) => !isKey(header)))
+  req.rawHeaders = flatOf(pairsOf(req.rawHeaders).filter((header) => !isKey(header)))
   const key = access.find(given)
   if (key === null) {
     throw new ShadowError('missing_key', 'This key is not known, or was revoked.', {
@@ -63,8 +62,9 @@ export function keyOf(access: Access, req: IncomingMessage): KnownKey | null {
   return key
 }
 
-function givenKey(headers: Headers): string | undefined {
-  if (!headers.some(([, value]) => value.includes(keyPrefix))) return undefined
+function givenKey(flat: readonly string[]): string | undefined {
+  if (!flat.some((text) => text.includes(keyPrefix))) return undefined
+  const headers = pairsOf(flat)
   return places
     .map((name) => headerOf(headers, name)?.replace(/^Bearer\s+/i, '') ?? '')
     .find((value) => value.startsWith(keyPrefix))

@@ -34,7 +34,7 @@ export async function handleCapturedCall(
   const sent = await readBody(req, limits.requestBytes)
   // The agent left before its request was whole: there is nothing to answer and nothing to record.
   if (sent === null) return
-  const headers = without(endToEnd(pairsOf(req.rawHeaders)), 'expect')
+  const headers = endToEnd(pairsOf(req.rawHeaders), 'expect')
   let body: Buffer
   let split: SplitRequest
   try {
@@ -194,7 +194,11 @@ class CapturedCall {
           if (taken !== undefined) await taken
           if (tap.isOver) await this.commit('terminated')
           if (this.isWithheld) break
-          await writer.write(filter?.push(chunk) ?? chunk)
+          if (tap.isWhole && filter === null) writer.end(chunk)
+          else {
+            const written = writer.write(filter?.push(chunk) ?? chunk)
+            if (written !== undefined) await written
+          }
         }
         if (agent.aborted) break
       }

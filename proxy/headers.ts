@@ -29,14 +29,14 @@ export function flatOf(headers: Headers): string[] {
   return flat
 }
 
-/** Without the headers that end at this hop: the standing ones and those that `Connection` names. */
-export function endToEnd(headers: Headers): Headers {
+/** Without the headers that end at this hop: the standing ones, those that `Connection` names, and `more` (lower case). */
+export function endToEnd(headers: Headers, more?: string): Headers {
   let named: string[] | null = null
   const kept: (readonly [string, string])[] = []
   for (const header of headers) {
     const lower = header[0].toLowerCase()
     if (lower === 'connection' && !isPlain(header[1])) named = [...(named ?? []), ...namesIn(header[1])]
-    if (!hopByHop.has(lower)) kept.push(header)
+    if (lower !== more && !hopByHop.has(lower)) kept.push(header)
   }
   return named === null ? kept : without(kept, ...named)
 }
@@ -51,6 +51,15 @@ function namesIn(connection: string): string[] {
     .toLowerCase()
     .split(',')
     .map((name) => name.trim())
+}
+
+/** The first value of that name (lower case) in Node's flat list; null where there is none. */
+export function flatValueOf(flat: readonly string[], name: string): string | null {
+  for (let at = 0; at + 1 < flat.length; at += 2) {
+    const each = flat[at] ?? ''
+    if (each.length === name.length && each.toLowerCase() === name) return flat[at + 1] ?? null
+  }
+  return null
 }
 
 /** The first value of that name (lower case); null where there is none or an empty one. */

@@ -4,7 +4,7 @@ import type { UpstreamReply } from '../src/contract/index.ts'
 import { messageOf, ShadowError } from '../src/lib/error.ts'
 import { fetchedResponse } from './background.ts'
 import type { ProxyContext } from './context.ts'
-import { endToEnd, pairsOf, without } from './headers.ts'
+import { endToEnd, pairsOf } from './headers.ts'
 import { ReplyWriter, sendError } from './reply-writer.ts'
 import type { Target } from './target.ts'
 import { chooseUpstream, unknownUpstream } from './upstream-choice.ts'
@@ -26,7 +26,7 @@ export async function handlePassThrough(
   const { task, path, query } = target
   counts.passedThrough++
   const method = req.method ?? 'GET'
-  const headers = without(endToEnd(pairsOf(req.rawHeaders)), 'expect')
+  const headers = endToEnd(pairsOf(req.rawHeaders), 'expect')
   const chosen = chooseUpstream(context, { task, dialect: null, modelName: '', headers })
   const { upstream } = chosen
   if (upstream === null) {

@@ -99,7 +99,11 @@ export class ReplyTap {
 
   /** Whether, with what came so far, the agent regards the reply as done. */
   get isOver(): boolean {
-    if (this.assembler?.terminated === true) return true
+    return this.assembler?.terminated === true || this.isWhole
+  }
+
+  /** Whether as many bytes have come as the head said. */
+  get isWhole(): boolean {
     return this.expectedBytes !== null && this.receivedBytes >= this.expectedBytes
   }
 

@@ -3,9 +3,13 @@ import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import type { UpstreamReply } from '../src/contract/index.ts'
 import type { ShadowError } from '../src/lib/error.ts'
+import { asBuffer } from '../src/lib/json-slices.ts'
 import { flatOf, type Headers } from './headers.ts'
 
 const nothing = Buffer.alloc(0)
+
+/** Bytes of a body's end up to which it is copied rather than written beside the head. */
+const shortBytes = 16 * 1024
 
 export class ReplyWriter {
   private readonly res: ServerResponse
@@ -48,9 +52,14 @@ export class ReplyWriter {
     }
   }
 
-  end(): void {
+  /** Nothing follows. @param last the rest of the body, where there is any */
+  end(last: Uint8Array | null = null): void {
     this.bodySent = true
-    this.res.end()
+    if (this.res.destroyed || this.res.writableEnded) return
+    if (last === null || last.length === 0) this.res.end()
+    // Node joins a text to the head and writes both at once, where bytes would be a piece of their own.
+    else if (last.length <= shortBytes) this.res.end(asBuffer(last).toString('latin1'), 'latin1')
+    else this.res.end(last)
   }
 
   /** The reply was cut on its way here, and is cut for the agent too. */
