@@ -159,7 +159,23 @@ function isPhrase(text: string | undefined): text is string {
 /** Header bytes as latin1, which is how Node writes them again. */
 function rawHeaders({ rawHeaders: raw }: Dispatcher.DispatchController): [string, string][] {
   if (!Array.isArray(raw)) return []
-  return pairsOf(raw.map((each) => (typeof each === 'string' ? each : each.toString('latin1'))))
+  return pairsOf(latin1Of(raw.map((each) => (typeof each === 'string' ? Buffer.from(each, 'latin1') : each))))
+}
+
+/** Pieces of a head that came at once lie in one memory, and are read as one text: a reading costs more than its bytes. */
+function latin1Of(pieces: readonly Buffer[]): string[] {
+  const [first] = pieces
+  const last = pieces.at(-1)
+  if (first === undefined || last === undefined) return []
+  const { buffer, byteOffset: start } = first
+  const end = last.byteOffset + last.length
+  const isIn = (each: Buffer) =>
+    each.buffer === buffer && each.byteOffset >= start && each.byteOffset + each.length <= end
+  if (!pieces.every(isIn)) return pieces.map((each) => each.toString('latin1'))
+  const text = Buffer.from(buffer, start, end - start).toString('latin1')
+  return pieces.map(({ byteOffset, length }) =>
+    text.slice(byteOffset - start, byteOffset - start + length),
+  )
 }
 
 function reasonOf(signal: AbortSignal): Error {
