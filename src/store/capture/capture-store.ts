@@ -158,8 +158,7 @@ export class CaptureStore {
         this.waits++
         await this.ingest.catchUp()
       }
-      const written = this.journal.append(encodeEntry(this.names, call))
-      if (written !== undefined) await written
+      await this.journal.append(encodeEntry(this.names, call))
       this.backlogged.add(call.id)
     } catch (cause) {
       throw cannotRecord(cause)

@@ -27,7 +27,7 @@ const headBytes = 8
 /** Bytes after which a new segment is begun. */
 const segmentBytes = 16 * 1024 * 1024
 
-/** Bytes of a record up to which it is laid out in memory that is reused, which costs less than to hand on its pieces. */
+/** Bytes of records up to which they are laid out in memory that is reused, which costs less than to hand on their pieces. */
 const scratchBytes = 64 * 1024
 
 /** Milliseconds beyond which a write has held the event loop for too long. */
@@ -80,10 +80,22 @@ function bytesOf(pieces: readonly Uint8Array[]): number {
   return pieces.reduce((sum, piece) => sum + piece.length, 0)
 }
 
+/** A record on its way to the disk. */
 interface Waiting {
-  readonly frame: readonly Uint8Array[]
+  readonly pieces: readonly Uint8Array[]
+  readonly bytes: number
   resolve(): void
   reject(reason: unknown): void
+}
+
+/** How many of the first records are as long as that together; one at least. */
+function countUpTo(waiting: readonly Waiting[], mostBytes: number): number {
+  let bytes = 0
+  const over = waiting.findIndex((each) => {
+    bytes += headBytes + each.bytes
+    return bytes > mostBytes
+  })
+  return over === -1 ? waiting.length : Math.max(over, 1)
 }
 
 /**
@@ -107,8 +119,8 @@ export class Journal {
   /** What is done elsewhere, one after the other, and how much of it isn't done yet. */
   private lane: Promise<unknown> = Promise.resolve()
   private inLane = 0
-  /** Records that wait for the lane. */
-  private waiting: Waiting[] = []
+  /** Records of this turn of the event loop, or that wait for the lane. */
+  private readonly waiting: Waiting[] = []
   private readonly scratch = Buffer.allocUnsafeSlow(scratchBytes)
 
   constructor(folder: string, isSynced: boolean) {
@@ -121,16 +133,14 @@ export class Journal {
   }
 
   /**
-   * Resolves once the record survives; where it returns nothing, it does already.
-   * @throws the file system's error, at once or later; the journal is then as it was before
+   * Resolves once the record survives. Records of one turn of the event loop share a write.
+   * @throws the file system's error, later; the journal is then as it was before
    */
-  append(pieces: readonly Uint8Array[]): Promise<void> | void {
-    if (!this.isReady || this.length >= segmentBytes) {
-      const written = this.writeLater(frameOf(pieces))
-      return this.isSynced ? written.then(() => this.sync()) : written
-    }
-    this.writeNow(this.laidOut(pieces))
-    if (this.isSynced) return this.sync()
+  append(pieces: readonly Uint8Array[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ pieces, bytes: bytesOf(pieces), resolve, reject })
+      if (this.waiting.length === 1) setImmediate(() => this.commit())
+    })
   }
 
   /**
@@ -159,7 +169,10 @@ export class Journal {
   }
 
   async close(): Promise<void> {
-    while (this.inLane > 0) await this.lane
+    while (this.inLane > 0 || this.waiting.length > 0) {
+      await this.lane
+      await new Promise((resolve) => setImmediate(resolve))
+    }
     if (this.isSynced) await this.sync()
     closeSync(this.file)
     // The number may be given to another file.
@@ -171,17 +184,53 @@ export class Journal {
     return this.inLane === 0 && this.elsewhere === 0
   }
 
-  /** A record as one piece, where it is short. */
-  private laidOut(pieces: readonly Uint8Array[]): readonly Uint8Array[] {
-    const { scratch } = this
-    let at = headBytes
-    for (const piece of pieces) {
-      if (at + piece.length > scratch.length) return frameOf(pieces)
-      scratch.set(piece, at)
-      at += piece.length
+  /** What waits for a commit is written, here where that is quick. */
+  private commit(): void {
+    while (this.waiting.length > 0) {
+      if (!this.isReady || this.length >= segmentBytes) {
+        void this.inTurn(() => this.writeWaiting())
+        return
+      }
+      this.writeBatch(this.waiting.splice(0, countUpTo(this.waiting, scratchBytes)))
     }
-    scratch.writeUInt32LE(at - headBytes, 0)
-    scratch.writeUInt32LE(crc32(scratch.subarray(headBytes, at)), 4)
+  }
+
+  private writeBatch(batch: readonly Waiting[]): void {
+    try {
+      this.writeNow(this.laidOut(batch))
+      this.written(batch)
+    } catch (error) {
+      const [first, ...others] = batch
+      // There may be room for some of them.
+      if (others.length === 0) first?.reject(error)
+      else for (const each of batch) this.writeBatch([each])
+    }
+  }
+
+  private written(batch: readonly Waiting[]): void {
+    if (!this.isSynced) for (const { resolve } of batch) resolve()
+    else {
+      const synced = this.sync()
+      for (const { resolve, reject } of batch) synced.then(resolve, reject)
+    }
+  }
+
+  /** Records as one piece, where they are short. */
+  private laidOut(batch: readonly Waiting[]): readonly Uint8Array[] {
+    const { scratch } = this
+    let at = 0
+    for (const { pieces, bytes } of batch) {
+      const start = at + headBytes
+      if (start + bytes > scratch.length) return batch.flatMap((each) => frameOf(each.pieces))
+      let end = start
+      for (const piece of pieces) {
+        scratch.set(piece, end)
+        end += piece.length
+      }
+      scratch.writeUInt32LE(bytes, at)
+      scratch.writeUInt32LE(crc32(scratch.subarray(start, end)), at + 4)
+      at = end
+    }
     return [scratch.subarray(0, at)]
   }
 
@@ -213,23 +262,21 @@ export class Journal {
     this.elsewhereNext = Math.min(2 * this.elsewhereNext, mostElsewhere)
   }
 
-  private writeLater(frame: readonly Uint8Array[]): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.waiting.push({ frame, resolve, reject })
-      if (this.waiting.length === 1) void this.inTurn(() => this.writeWaiting())
-    })
-  }
-
   private async writeWaiting(): Promise<void> {
-    const batch = this.waiting
-    this.waiting = []
+    const batch = this.waiting.splice(0)
+    if (batch.length === 0) return
     try {
       if (this.length >= segmentBytes) await this.nextSegment()
-      await this.write(batch.flatMap(({ frame }) => frame))
-      for (const { resolve } of batch) resolve()
+      await this.write(batch.flatMap(({ pieces }) => frameOf(pieces)))
+      this.written(batch)
     } catch {
       // There may be room for some of them.
-      for (const { frame, resolve, reject } of batch) await this.write(frame).then(resolve, reject)
+      for (const each of batch) {
+        await this.write(frameOf(each.pieces)).then(
+          () => this.written([each]),
+          (error) => each.reject(error),
+        )
+      }
     }
   }
 
