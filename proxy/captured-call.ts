@@ -190,6 +190,7 @@ class CapturedCall {
           if (written !== undefined) await written
           tap.pushLater(chunk)
         } else {
+          writer.holdHead()
           const taken = tap.push(chunk)
           if (taken !== undefined) await taken
           if (tap.isOver) await this.commit('terminated')

@@ -13,7 +13,8 @@ const shortBytes = 16 * 1024
 
 export class ReplyWriter {
   private readonly res: ServerResponse
-  private bodySent = false
+  /** Whether something of the body was sent, or will be soon. */
+  private bodyComes = false
 
   constructor(res: ServerResponse) {
     this.res = res
@@ -27,15 +28,20 @@ export class ReplyWriter {
     // A head that comes alone is sent alone, but one whose body came with it shares its packet. An empty
     // write is used because flushHeaders() would write header bytes above 0x7f as UTF-8.
     setImmediate(() => {
-      if (!this.bodySent && !this.res.writableEnded && !this.res.destroyed) this.res.write(nothing)
+      if (!this.bodyComes && !this.res.writableEnded && !this.res.destroyed) this.res.write(nothing)
     })
+  }
+
+  /** The head goes with what is written next, which is there but has to wait for something. */
+  holdHead(): void {
+    this.bodyComes = true
   }
 
   /** More may be sent at once, or when this resolves. */
   write(chunk: Uint8Array): Promise<void> | void {
     // An empty chunk would end the body where it is chunked.
     if (chunk.length === 0) return
-    this.bodySent = true
+    this.bodyComes = true
     if (!this.res.destroyed && !this.res.write(chunk)) return this.drained()
   }
 
@@ -54,7 +60,7 @@ export class ReplyWriter {
 
   /** Nothing follows. @param last the rest of the body, where there is any */
   end(last: Uint8Array | null = null): void {
-    this.bodySent = true
+    this.bodyComes = true
     if (this.res.destroyed || this.res.writableEnded) return
     if (last === null || last.length === 0) this.res.end()
     // Node joins a text to the head and writes both at once, where bytes would be a piece of their own.
