@@ -2,7 +2,7 @@
  * Who answers a call: the frontier, or the owned model where the task's route or the request says so. As long
  * as the owned model has sent no byte, whatever fails in it is answered by the frontier in the same request.
  */
-import type { Upstream, UpstreamReply } from '../src/contract/index.ts'
+import type { CancelSignal, Upstream, UpstreamReply } from '../src/contract/index.ts'
 import { versionName } from '../src/contract/index.ts'
 import type { Dialect, SplitRequest } from '../src/dialects/index.ts'
 import { messageOf, ShadowError } from '../src/lib/error.ts'
@@ -37,7 +37,7 @@ export interface Question {
   /** The same with any content encoding undone. */
   readonly body: Uint8Array
   readonly split: SplitRequest
-  readonly signal: AbortSignal
+  readonly signal: CancelSignal
 }
 
 /** Who will answer if nothing fails. */

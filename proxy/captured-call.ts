@@ -9,6 +9,7 @@ import { messageOf, ShadowError } from '../src/lib/error.ts'
 import { type Answer, answerOf, intendedAnswerer } from './answer.ts'
 import { Capture, type CapturedRequest, type Outcome } from './capture.ts'
 import type { ProxyContext } from './context.ts'
+import { Departure } from './departure.ts'
 import { endToEnd, type Headers, headerOf, pairsOf, without } from './headers.ts'
 import { UsageFilter } from './hidden-usage.ts'
 import { handlePassThrough } from './pass-through.ts'
@@ -103,10 +104,7 @@ class CapturedCall {
   async run(target: Target, res: ServerResponse): Promise<void> {
     const { task, dialect, headers, sent, body, split } = this.request
     const { path, query } = target
-    const agent = new AbortController()
-    res.once('close', () => {
-      if (!res.writableFinished) agent.abort(new Error('The agent closed its connection.'))
-    })
+    const agent = new Departure(res)
     if (this.context.capturing === 'strict' && !(await this.mayGoUp(res))) return
     if (body.length <= shortBytes) this.capture ??= this.begin()
     const asked = answerOf(this.context, {
@@ -118,7 +116,7 @@ class CapturedCall {
       sent,
       body,
       split,
-      signal: agent.signal,
+      signal: agent,
     })
     // A failure is dealt with below; until then it isn't an unhandled one.
     asked.catch(() => {})
@@ -130,10 +128,10 @@ class CapturedCall {
     try {
       this.answer = await asked
     } catch (error) {
-      await this.failed(error, res, agent.signal)
+      await this.failed(error, res, agent)
       return
     }
-    await this.relay(this.answer, res, agent.signal)
+    await this.relay(this.answer, res, agent)
   }
 
   /** In strict mode a call goes to an upstream only when there is a place for it in the store. */
@@ -174,7 +172,7 @@ class CapturedCall {
     }
   }
 
-  private async relay({ reply, hidesUsage }: Answer, res: ServerResponse, agent: AbortSignal): Promise<void> {
+  private async relay({ reply, hidesUsage }: Answer, res: ServerResponse, agent: Departure): Promise<void> {
     const tap = new ReplyTap(this.request.dialect, reply.status, reply.headers)
     this.tap = tap
     const filter = hidesUsage && tap.isPlainStream ? new UsageFilter() : null
@@ -220,7 +218,7 @@ class CapturedCall {
   }
 
   /** Nobody answered. */
-  private async failed(thrown: unknown, res: ServerResponse, agent: AbortSignal): Promise<void> {
+  private async failed(thrown: unknown, res: ServerResponse, agent: Departure): Promise<void> {
     const error =
       thrown instanceof ShadowError
         ? thrown

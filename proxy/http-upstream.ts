@@ -1,9 +1,9 @@
 /** An OpenAI-compatible server over HTTP, on a host or on a Unix socket. */
 import { Readable } from 'node:stream'
 import { type Dispatcher, Pool } from 'undici'
-import type { Upstream, UpstreamReply, UpstreamRequest } from '../src/contract/index.ts'
+import type { CancelSignal, Upstream, UpstreamReply, UpstreamRequest } from '../src/contract/index.ts'
 import { messageOf, ShadowError } from '../src/lib/error.ts'
-import { flatOf, type Headers, pairsOf, without } from './headers.ts'
+import { type Headers, pairsOf, without } from './headers.ts'
 import { requestUpgrade } from './http-upgrade.ts'
 import { ReplyBody } from './reply-body.ts'
 
@@ -63,7 +63,7 @@ export function createHttpUpstream(options: HttpUpstreamOptions): HttpUpstream {
           {
             path: basePath + request.path,
             method: request.method,
-            headers: flatOf(headersFor(request, options)),
+            headers: flatHeadersFor(request, options),
             body: bodyFor(request),
           },
           new ReplyHandler(request.signal, resolve, (cause) => reject(describe(cause, options, request))),
@@ -81,10 +81,14 @@ export function createHttpUpstream(options: HttpUpstreamOptions): HttpUpstream {
   }
 }
 
-function headersFor({ headers, body }: UpstreamRequest, options: HttpUpstreamOptions): Headers {
-  const streamed = body !== null && !(body instanceof Uint8Array)
-  const kept = streamed ? without(headers, 'host') : without(headers, 'host', 'content-length')
-  return withKey(kept, options)
+function flatHeadersFor({ headers, body }: UpstreamRequest, options: HttpUpstreamOptions): string[] {
+  const isStreamed = body !== null && !(body instanceof Uint8Array)
+  const flat: string[] = []
+  for (const [name, value] of withKey(headers, options)) {
+    const lower = name.toLowerCase()
+    if (lower !== 'host' && (isStreamed || lower !== 'content-length')) flat.push(name, value)
+  }
+  return flat
 }
 
 /** With one key of one's own, none of the agent's goes up. */
@@ -100,13 +104,13 @@ function bodyFor({ body }: UpstreamRequest): Uint8Array | Readable | null {
 }
 
 class ReplyHandler implements Dispatcher.DispatchHandler {
-  private readonly signal: AbortSignal
+  private readonly signal: CancelSignal
   private readonly resolve: (reply: UpstreamReply) => void
   private readonly reject: (cause: Error) => void
   private body: ReplyBody | null = null
   private stopListening = () => {}
 
-  constructor(signal: AbortSignal, resolve: (reply: UpstreamReply) => void, reject: (cause: Error) => void) {
+  constructor(signal: CancelSignal, resolve: (reply: UpstreamReply) => void, reject: (cause: Error) => void) {
     this.signal = signal
     this.resolve = resolve
     this.reject = reject
@@ -178,14 +182,14 @@ function latin1Of(pieces: readonly Buffer[]): string[] {
   )
 }
 
-function reasonOf(signal: AbortSignal): Error {
+function reasonOf(signal: CancelSignal): Error {
   return signal.reason instanceof Error ? signal.reason : new Error('The request was given up.')
 }
 
 function describe(
   cause: Error,
   { name, baseUrl }: HttpUpstreamOptions,
-  { signal }: Pick<UpstreamRequest, 'signal'>,
+  { signal }: { signal: CancelSignal },
 ): Error {
   if (signal.aborted) return reasonOf(signal)
   const code = 'code' in cause && typeof cause.code === 'string' ? cause.code : ''

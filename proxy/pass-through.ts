@@ -4,6 +4,7 @@ import type { UpstreamReply } from '../src/contract/index.ts'
 import { messageOf, ShadowError } from '../src/lib/error.ts'
 import { fetchedResponse } from './background.ts'
 import type { ProxyContext } from './context.ts'
+import { Departure } from './departure.ts'
 import { endToEnd, pairsOf } from './headers.ts'
 import { ReplyWriter, sendError } from './reply-writer.ts'
 import type { Target } from './target.ts'
@@ -33,10 +34,7 @@ export async function handlePassThrough(
     sendError(res, unknownUpstream(chosen.name, task))
     return
   }
-  const agent = new AbortController()
-  res.once('close', () => {
-    if (!res.writableFinished) agent.abort(new Error('The agent closed its connection.'))
-  })
+  const agent = new Departure(res)
   const hasBody =
     req.headers['content-length'] !== undefined || req.headers['transfer-encoding'] !== undefined
   let reply: UpstreamReply
@@ -46,7 +44,7 @@ export async function handlePassThrough(
       path: path + query,
       headers,
       body: unreadable?.body ?? (hasBody ? req : null),
-      signal: agent.signal,
+      signal: agent,
     })
   } catch (error) {
     const known =
@@ -80,7 +78,7 @@ export async function handlePassThrough(
     await fetched?.end()
     writer.end()
   } catch (error) {
-    if (!agent.signal.aborted) logger.warn({ path, error: messageOf(error) }, 'reply was cut')
+    if (!agent.aborted) logger.warn({ path, error: messageOf(error) }, 'reply was cut')
     writer.cut()
   }
 }

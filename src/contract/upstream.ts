@@ -1,6 +1,12 @@
 /** What the proxy sends a request to: the frontier, or the serving child, which is one upstream among others. */
 import type { Duplex, Readable } from 'node:stream'
 
+/** What is asked of an AbortSignal. */
+export interface CancelSignal extends Pick<AbortSignal, 'aborted' | 'reason'> {
+  addEventListener(type: 'abort', listener: () => void, options?: { once: boolean }): void
+  removeEventListener(type: 'abort', listener: () => void): void
+}
+
 export interface UpstreamRequest {
   method: string
   /** Path with query, beginning with `/`, below the upstream's base URL (`/chat/completions`). */
@@ -9,7 +15,7 @@ export interface UpstreamRequest {
   headers: readonly (readonly [string, string])[]
   /** Whole, or in chunks as they come in. */
   body: Uint8Array | AsyncIterable<Uint8Array> | null
-  signal: AbortSignal
+  signal: CancelSignal
 }
 
 export interface UpstreamReply {

@@ -7,6 +7,10 @@ export function isFields(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
+/** With which, of all values that a scan has found valid, only `true` and `null` begin. */
+const letterT = 0x74
+const letterN = 0x6e
+
 /** Without a prototype, so that no field name from outside means anything. */
 export function emptyFields(): Fields {
   const fields: Fields = Object.create(null)
@@ -42,11 +46,11 @@ export function valueOf(body: Uint8Array, member: JsonMember | undefined): unkno
 }
 
 export function isTrue(body: Uint8Array, member: JsonMember | undefined): boolean {
-  return member !== undefined && textOfBytes(body, member.value) === 'true'
+  return member !== undefined && body[member.value.start] === letterT
 }
 
 export function isNull(body: Uint8Array, member: JsonMember): boolean {
-  return textOfBytes(body, member.value) === 'null'
+  return body[member.value.start] === letterN
 }
 
 /** Which model a request asks for, and whether it asks for a stream. */
