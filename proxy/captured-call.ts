@@ -246,9 +246,7 @@ class CapturedCall {
     })
   }
 
-  private async record(
-    outcome: Pick<Outcome, 'status' | 'httpStatus' | 'body' | 'error'>,
-  ): Promise<void> {
+  private async record(outcome: Pick<Outcome, 'status' | 'httpStatus' | 'body' | 'error'>): Promise<void> {
     this.isCommitted = true
     if (this.capture === null) return
     try {

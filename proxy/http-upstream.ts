@@ -177,9 +177,7 @@ function latin1Of(pieces: readonly Buffer[]): string[] {
     each.buffer === buffer && each.byteOffset >= start && each.byteOffset + each.length <= end
   if (!pieces.every(isIn)) return pieces.map((each) => each.toString('latin1'))
   const text = Buffer.from(buffer, start, end - start).toString('latin1')
-  return pieces.map(({ byteOffset, length }) =>
-    text.slice(byteOffset - start, byteOffset - start + length),
-  )
+  return pieces.map(({ byteOffset, length }) => text.slice(byteOffset - start, byteOffset - start + length))
 }
 
 function reasonOf(signal: CancelSignal): Error {

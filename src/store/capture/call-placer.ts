@@ -162,7 +162,11 @@ export class CallPlacer {
     return known === null ? found : { ...found, session: known.session }
   }
 
-  private choicesOf({ reply, label = null }: JournalEntry, prompt: Prompt, split: SplitReply | null): Choice[] {
+  private choicesOf(
+    { reply, label = null }: JournalEntry,
+    prompt: Prompt,
+    split: SplitReply | null,
+  ): Choice[] {
     if (reply === null || split === null) return []
     const depth = prompt.messages.length
     const rawParent = hashAt(prompt.rawPath, depth)

@@ -61,10 +61,7 @@ export interface CaptureStats {
  * @param readers the dialects, which give stored bytes their meaning
  * @throws ShadowError no_calls when nothing has ever been captured in this home; store_failed
  */
-export async function openCaptureReader(
-  home: string,
-  readers: readonly Dialect[],
-): Promise<CaptureReader> {
+export async function openCaptureReader(home: string, readers: readonly Dialect[]): Promise<CaptureReader> {
   const path = capturePath(home)
   await recoverJournal(home, readers)
   if (!existsSync(path)) {

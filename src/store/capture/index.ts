@@ -3,5 +3,5 @@ export { type CallFilter, CaptureReader, openCaptureReader } from './capture-rea
 export { CaptureStore, openCaptureStore } from './capture-store.ts'
 export { checkCapture } from './check.ts'
 export { capturePath } from './home.ts'
-export type { CallRecord, Origin } from './record.ts'
+export type { Origin } from './record.ts'
 export { groupsOf, trajectoriesOf } from './trajectories.ts'

@@ -135,7 +135,11 @@ export class Placing {
   }
 
   /** An equal request of a moment ago that nothing has followed: a retry, or another attempt at its answer. */
-  private askedBefore(scope: Scope, prompt: Prompt, at: number): Pick<Continued, 'session' | 'parent'> | null {
+  private askedBefore(
+    scope: Scope,
+    prompt: Prompt,
+    at: number,
+  ): Pick<Continued, 'session' | 'parent'> | null {
     const asked = this.prompts.find(scope.name, prompt.rawPath, at)
     const found = asked === undefined ? this.askedInTables(scope, prompt) : asked
     if (found === null || found.isContinued || at - found.startedAt > retryWindowMs) return null
