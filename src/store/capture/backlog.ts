@@ -1,9 +1,19 @@
 /** Calls that are committed to the journal and not yet in the tables, in the order of their commits. */
 export class Backlog {
   private readonly ids: string[] = []
+  private readonly maxCalls: number
+  private waiting: (() => void)[] = []
+
+  constructor(maxCalls: number) {
+    this.maxCalls = maxCalls
+  }
 
   get size(): number {
     return this.ids.length
+  }
+
+  get isFull(): boolean {
+    return this.size >= this.maxCalls
   }
 
   add(id: string): void {
@@ -12,6 +22,15 @@ export class Backlog {
 
   /** The tables hold everything up to this call; null says nothing. */
   takenUpTo(id: string | null): void {
-    if (id !== null) this.ids.splice(0, this.ids.indexOf(id) + 1)
+    if (id === null) return
+    this.ids.splice(0, this.ids.indexOf(id) + 1)
+    if (this.isFull) return
+    for (const resolve of this.waiting) resolve()
+    this.waiting = []
+  }
+
+  /** Resolves once the tables have taken so many calls that there is room for others. */
+  room(): Promise<void> {
+    return new Promise((resolve) => this.waiting.push(resolve))
   }
 }

@@ -79,10 +79,9 @@ export class CaptureStore {
   private readonly lock: ProcessLock
   private readonly names: CallerNames
   private readonly statements: Statements
-  private readonly backlogged = new Backlog()
+  private readonly backlogged: Backlog
   private readonly journal: Journal
   private readonly ingest: IngestThread
-  private readonly maxBacklogCalls: number
   private waits = 0
   private expired = 0
   private deleting: Promise<unknown> = Promise.resolve()
@@ -100,7 +99,7 @@ export class CaptureStore {
       maxBacklogCalls = defaultMaxBacklogCalls,
     }: CaptureStoreOptions,
   ) {
-    this.maxBacklogCalls = maxBacklogCalls
+    this.backlogged = new Backlog(maxBacklogCalls)
     this.opened = opened
     this.hash = hash
     this.lock = lock
@@ -132,7 +131,7 @@ export class CaptureStore {
    */
   async admit(requestBytes: number): Promise<void> {
     try {
-      if (this.backlogged.size >= this.maxBacklogCalls) throw new Error('the disk can’t keep up')
+      if (this.backlogged.isFull) throw new Error('the disk can’t keep up')
       await this.journal.probe(requestBytes + roomForReplyBytes)
     } catch (cause) {
       throw cannotRecord(cause)
@@ -154,9 +153,9 @@ export class CaptureStore {
    */
   async record(call: CallRecord): Promise<void> {
     try {
-      if (this.backlogged.size >= this.maxBacklogCalls) {
+      if (this.backlogged.isFull) {
         this.waits++
-        await this.ingest.catchUp()
+        await Promise.race([this.backlogged.room(), this.ingest.catchUp()])
       }
       await this.journal.append(encodeEntry(this.names, call))
       this.backlogged.add(call.id)
