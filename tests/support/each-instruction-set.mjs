@@ -10,6 +10,7 @@ import { instructionSet } from '../../src/setup/engine.mjs'
 const bootstrap = fileURLToPath(new URL('../../src/setup/bootstrap.mjs', import.meta.url))
 const tests = [
   'kernels',
+  'attention',
   'bfloat16',
   'frozen-matrix',
   'quantised-model',
