@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http'
 import { ShadowError } from '../src/lib/error.ts'
-import { flatOf, flatValueOf, headerOf, pairsOf } from './headers.ts'
+import { flatOf, flatValuesOf, headerOf, pairsOf } from './headers.ts'
 import type { Target } from './target.ts'
 import { checkedTaskName } from './task-of.ts'
 
@@ -47,7 +47,7 @@ export function keyOf(access: Access, req: IncomingMessage): KnownKey | null {
         hint: 'Create one with `shadow keys create NAME`, and send it as x-shadow-key or as the API key.',
       })
     }
-    checkOrigin(flatValueOf(req.rawHeaders, 'origin'))
+    for (const origin of flatValuesOf(req.rawHeaders, 'origin')) checkOrigin(origin)
     return null
   }
   const isKey = ([name, value]: readonly [string, string]) =>
@@ -95,8 +95,8 @@ export function targetFor(key: KnownKey | null, target: Target, req: IncomingMes
 }
 
 /** A browser would let any page post to this machine; what it sends says where the page came from. */
-function checkOrigin(origin: string | null): void {
-  const url = origin === null ? null : URL.parse(origin)
+function checkOrigin(origin: string): void {
+  const url = URL.parse(origin)
   if (url === null || !/^https?:$/.test(url.protocol)) return
   if (/^(?:localhost|.*\.localhost|127(?:\.\d+){3}|\[::1\])$/.test(url.hostname)) return
   throw new ShadowError('forbidden', 'A page of another site may not use this proxy without a key.', {

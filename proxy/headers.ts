@@ -53,13 +53,14 @@ function namesIn(connection: string): string[] {
     .map((name) => name.trim())
 }
 
-/** The first value of that name (lower case) in Node's flat list; null where there is none. */
-export function flatValueOf(flat: readonly string[], name: string): string | null {
+/** The values of that name (lower case) in Node's flat list. */
+export function flatValuesOf(flat: readonly string[], name: string): string[] {
+  const values: string[] = []
   for (let at = 0; at + 1 < flat.length; at += 2) {
     const each = flat[at] ?? ''
-    if (each.length === name.length && each.toLowerCase() === name) return flat[at + 1] ?? null
+    if (each.length === name.length && each.toLowerCase() === name) values.push(flat[at + 1] ?? '')
   }
-  return null
+  return values
 }
 
 /** The first value of that name (lower case); null where there is none or an empty one. */

@@ -9,6 +9,7 @@ import { serve } from '../../src/ops/serve.ts'
 import { KeyTable } from '../../src/ops/serving/key-table.ts'
 import { openPipelineStore } from '../../src/store/pipeline/pipeline-store.ts'
 import { startProxy } from '../support/proxy.ts'
+import { chatRequest, sendRaw } from '../support/raw-http.ts'
 import { type Answer, startStandIn } from '../support/stand-in-upstream.ts'
 import { temporaryHome } from '../support/store.ts'
 
@@ -112,6 +113,11 @@ test('a page of another site is refused, one of this machine is not', async () =
   expect((await shadow.post({ origin: 'https://elsewhere.example' })).status).toBe(403)
   expect((await shadow.post({ origin: 'http://localhost:3000' })).status).toBe(200)
   expect((await shadow.post({ origin: 'null' })).status).toBe(200)
+  const twice = ['Origin: https://elsewhere.example', 'Origin: http://localhost:3000']
+  for (const headers of [twice, twice.toReversed()]) {
+    const { head } = await sendRaw(shadow.origin, chatRequest(JSON.stringify(hi), headers))
+    expect(head).toMatch(/^HTTP\/1\.1 403 /)
+  }
 })
 
 test.each([
