@@ -1,7 +1,14 @@
 /** A call as it may be written: what a task's rules take out is gone before anything is hashed. */
 import type { RedactedCounts } from '../src/contract/index.ts'
+import type { Dialect, SplitRequest } from '../src/dialects/index.ts'
 import type { Redactor } from '../src/store/redaction/redactor.ts'
-import type { CapturedRequest } from './capture.ts'
+
+/** What is looked through of a request. */
+interface ReadRequest {
+  readonly dialect: Dialect
+  readonly body: Uint8Array
+  readonly split: SplitRequest
+}
 
 export class Redaction {
   private readonly redactor: Redactor | null
@@ -22,7 +29,7 @@ export class Redaction {
   }
 
   /** @throws ShadowError when what is left is no request; it is then not written at all */
-  request(request: CapturedRequest): CapturedRequest {
+  request<Request extends ReadRequest>(request: Request): Request {
     if (this.redactor === null) return request
     const body = this.redactor.json(request.body, this.counts)
     return body === request.body ? request : { ...request, body, split: request.dialect.splitRequest(body) }
