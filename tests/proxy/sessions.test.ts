@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { groupsOf } from '../../src/store/capture/index.ts'
 import { startProxy } from '../support/proxy.ts'
@@ -89,6 +90,32 @@ test('equal requests under way at the same moment are siblings, as they are one 
   const trajectories = await shadow.reader.trajectoriesOfSession(first.session)
   expect(trajectories.map(({ turns }) => turns.length).toSorted((a, b) => a - b)).toEqual([1, 1, 1, 2])
 })
+
+test.each(['in memory', 'in the tables'])(
+  'a slow attempt stays with the one that was gone on from while it was under way (%s)',
+  async (place) => {
+    const slow = Promise.withResolvers<void>()
+    const answer = counting()
+    await using shadow = await startProxy({
+      answer: async (...request) => {
+        if (shadow.standIn.seen.length === 1) await slow.promise
+        await answer(...request)
+      },
+    })
+    const asked = say(shadow, [user('a')])
+    await expect.poll(() => shadow.standIn.seen.length).toBe(1)
+    await sleep(5)
+    const quick = await say(shadow, [user('a')])
+    await say(shadow, [user('a'), quick.message, user('b')])
+    // A deletion lets go of what is remembered.
+    if (place === 'in the tables') {
+      await say(shadow, [user('c')], { 'x-task': 'other' })
+      await shadow.store.delete({ task: 'other' })
+    }
+    slow.resolve()
+    expect((await asked).session).toBe(quick.session)
+  },
+)
 
 test('an opening that was already gone on from is another agent’s when it comes again', async () => {
   await using shadow = await startProxy({ answer: counting() })

@@ -134,7 +134,10 @@ export class Placing {
     return { session: call.session, parent: { call: call.id, node: reply.hash }, depth: reply.depth }
   }
 
-  /** An equal request of a moment ago that nothing has followed: a retry, or another attempt at its answer. */
+  /**
+   * An equal request of a moment ago that nothing had followed when this one came: a retry, or another attempt at its
+   * answer. A slow one may be committed only after another attempt was gone on from.
+   */
   private askedBefore(
     scope: Scope,
     prompt: Prompt,
@@ -142,7 +145,8 @@ export class Placing {
   ): Pick<Continued, 'session' | 'parent'> | null {
     const asked = this.prompts.find(scope.name, prompt.rawPath, at)
     const found = asked === undefined ? this.askedInTables(scope, prompt) : asked
-    if (found === null || found.isContinued || at - found.startedAt > retryWindowMs) return null
+    if (found === null || at - found.startedAt > retryWindowMs) return null
+    if (found.continuedAt !== null && found.continuedAt <= at) return null
     return { session: found.session, parent: found.parent }
   }
 
@@ -155,7 +159,6 @@ export class Placing {
     return {
       ...row,
       parent: parentCall === null || parentNode === null ? null : { call: parentCall, node: parentNode },
-      isContinued: row.isContinued !== 0,
     }
   }
 }

@@ -18,8 +18,8 @@ export interface AskedPrompt {
   readonly startedAt: number
   readonly session: string
   readonly parent: Placement['parent']
-  /** Whether a reply to it, the last one or one before, was gone on from. */
-  readonly isContinued: boolean
+  /** When a call first went on from a reply to it, the last one or one before; null where none did. */
+  readonly continuedAt: number | null
 }
 
 /** A call that asked a prompt. */
@@ -36,7 +36,7 @@ interface Asked {
   startedAt: number
   readonly session: string
   readonly parent: Placement['parent']
-  isContinued: boolean
+  continuedAt: number | null
 }
 
 export class RecentPrompts {
@@ -53,12 +53,14 @@ export class RecentPrompts {
 
   add(id: string, { startedAt, scope, session, parent, rawPath }: Attempt): void {
     const continued = parent === null ? undefined : this.byCall.peek(parent.call)
-    if (continued !== undefined) continued.isContinued = true
+    if (continued !== undefined) {
+      continued.continuedAt = Math.min(continued.continuedAt ?? startedAt, startedAt)
+    }
     this.seen.note(lastOf(rawPath), startedAt)
     const name = nameOf(scope, rawPath)
     // Not for longer than its calls are, without which nobody knows whether it was gone on from.
     const known = this.byPrompt.peek(name)
-    const asked = known?.session === session ? known : { startedAt, session, parent, isContinued: false }
+    const asked = known?.session === session ? known : { startedAt, session, parent, continuedAt: null }
     asked.startedAt = startedAt
     if (asked !== known) this.byPrompt.set(name, asked)
     this.byCall.set(id, asked)

@@ -53,7 +53,8 @@ export interface AskedRow {
   startedAt: number
   parentCall: string | null
   parentNode: Buffer | null
-  isContinued: number
+  /** When a call first went on from it or from an equal one of its session. */
+  continuedAt: number | null
 }
 
 /** Named one by one, since the inferred type can't be written into a declaration file. */
@@ -125,12 +126,12 @@ export function prepareStatements(sqlite: SqliteDatabase.Database): Statements {
     callById: sqlite.prepare<[string], { seq: number }>('SELECT seq FROM calls WHERE id = ?'),
     lastCallOfPrompt: sqlite.prepare<[number, number], AskedRow>(
       `SELECT calls.id, sessions.id AS session, calls.started_at AS startedAt, parents.id AS parentCall,
-         nodes.hash AS parentNode, EXISTS (
-           SELECT 1 FROM (
+         nodes.hash AS parentNode, (
+           SELECT min(later.started_at) FROM (
              SELECT asked.seq, asked.session FROM calls asked
              WHERE asked.scope = calls.scope AND asked.raw_node = calls.raw_node ORDER BY asked.seq DESC LIMIT 256
            ) attempt JOIN calls later ON later.parent = attempt.seq WHERE attempt.session = calls.session
-         ) AS isContinued
+         ) AS continuedAt
        FROM calls JOIN sessions ON sessions.seq = calls.session
        LEFT JOIN calls parents ON parents.seq = calls.parent LEFT JOIN nodes ON nodes.id = calls.parent_node
        WHERE calls.scope = ? AND calls.raw_node = ? ORDER BY calls.seq DESC LIMIT 1`,
