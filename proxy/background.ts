@@ -4,7 +4,7 @@
  */
 import type { UpstreamReply } from '../src/contract/index.ts'
 import { responses } from '../src/dialects/index.ts'
-import { messageOf } from '../src/lib/error.ts'
+import { messageOf, ShadowError } from '../src/lib/error.ts'
 import { Capture, credentialOf } from './capture.ts'
 import type { ProxyContext } from './context.ts'
 import { type Headers, headerOf } from './headers.ts'
@@ -22,7 +22,10 @@ export interface FetchQuestion {
   readonly servedBy: string
 }
 
-/** Null for what is no reply to a request that this proxy has on record. */
+/**
+ * Null for what is no reply to a request that this proxy has on record.
+ * @throws ShadowError not_captured in strict mode when that can't be looked up
+ */
 export async function fetchedResponse(
   context: ProxyContext,
   question: FetchQuestion,
@@ -33,8 +36,12 @@ export async function fetchedResponse(
   try {
     return await responseNamed(context, question, id)
   } catch (error) {
-    context.logger.error({ error: messageOf(error) }, 'a response is passed on without a look at it')
-    return null
+    context.logger.error({ error: messageOf(error) }, 'it can’t be looked up whose response was fetched')
+    if (context.capturing !== 'strict') return null
+    throw new ShadowError('not_captured', 'Shadow can’t tell whether this response is to be recorded.', {
+      hint: 'Check the disk that holds the Shadow home.',
+      cause: error,
+    })
   }
 }
 
@@ -55,33 +62,30 @@ async function responseNamed(
   )
   const credential = target.caller ?? credentialOf(headers)
   // The request that began it may have been recognised by what this one doesn't say.
-  for (const task of new Set([named, ...context.tasks.rules().map((rule) => rule.task)])) {
-    const began = await context.store.callNamed({ task, credential, id })
-    if (began !== null) return new FetchedResponse(context, question, task, began)
-  }
-  return null
+  const tasks = new Set([named, ...context.tasks.rules().map((rule) => rule.task)])
+  const began = await context.store.callNamed({ tasks, credential, id })
+  return began === null ? null : new FetchedResponse(context, question, began)
 }
 
 /** The call that asked for it. */
 interface Began {
   readonly call: string
+  readonly task: string
   readonly session: string
 }
 
 export class FetchedResponse {
   private readonly context: ProxyContext
   private readonly question: FetchQuestion
-  private readonly task: string
   private readonly began: Began
   private readonly tap: ReplyTap
   private readonly startedAt = Date.now()
   private readonly start = performance.now()
   private isOver = false
 
-  constructor(context: ProxyContext, question: FetchQuestion, task: string, began: Began) {
+  constructor(context: ProxyContext, question: FetchQuestion, began: Began) {
     this.context = context
     this.question = question
-    this.task = task
     this.began = began
     this.tap = new ReplyTap(responses, question.reply.status, question.reply.headers)
   }
@@ -121,7 +125,7 @@ export class FetchedResponse {
     const body = await store.reader.requestBytes(this.began.call)
     const capture = new Capture(this.context, {
       id: newId(),
-      task: this.task,
+      task: this.began.task,
       dialect: responses,
       headers,
       caller: target.caller ?? null,

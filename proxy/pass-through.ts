@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { UpstreamReply } from '../src/contract/index.ts'
 import { messageOf, ShadowError } from '../src/lib/error.ts'
-import { fetchedResponse } from './background.ts'
+import { type FetchedResponse, fetchedResponse } from './background.ts'
 import type { ProxyContext } from './context.ts'
 import { Departure } from './departure.ts'
 import { endToEnd, pairsOf } from './headers.ts'
@@ -61,13 +61,13 @@ export async function handlePassThrough(
       'A CALL WAS NOT CAPTURED; its upstream could read it',
     )
   }
-  const fetched = await fetchedResponse(context, {
-    method,
-    target,
-    headers,
-    reply,
-    servedBy: upstream.name,
-  })
+  let fetched: FetchedResponse | null
+  try {
+    fetched = await fetchedResponse(context, { method, target, headers, reply, servedBy: upstream.name })
+  } catch (error) {
+    await reply.body[Symbol.asyncIterator]().return?.()
+    throw error
+  }
   const writer = new ReplyWriter(res)
   writer.head(reply, [...endToEnd(reply.headers), ['x-shadow-served-by', upstream.name]])
   try {

@@ -1,7 +1,10 @@
 /** Responses that are made in the background and fetched later. */
+import { rename } from 'node:fs/promises'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { createHttpUpstream } from '../../proxy/http-upstream.ts'
 import { startProxy } from '../support/proxy.ts'
-import type { Answer } from '../support/stand-in-upstream.ts'
+import { type Answer, startStandIn } from '../support/stand-in-upstream.ts'
 
 /** Begins with nothing, and has the reply when it is asked for the second time. */
 function inBackground(): Answer {
@@ -87,4 +90,48 @@ test('strict mode withholds a fetched reply that can not be recorded', async () 
     throw new Error('no space left on device')
   }
   await expect(get()).rejects.toThrow()
+})
+
+test('strict mode passes on no fetched reply while nobody can tell whose it is', async () => {
+  await using shadow = await startProxy({ answer: inBackground(), options: { capturing: 'strict' } })
+  const body = JSON.stringify({ model: 'm', input: 'x', background: true })
+  await (await fetch(`${shadow.origin}/v1/responses`, { method: 'POST', body })).text()
+  const get = () => fetch(`${shadow.origin}/v1/responses/resp_1`)
+  expect(await (await get()).json()).toMatchObject({ status: 'in_progress' })
+  // The journal can't be read, and so the tables can't catch up.
+  const folder = join(shadow.home, 'capture.journal')
+  await rename(folder, `${folder}.away`)
+  const refused = await get()
+  expect([refused.status, await refused.json()]).toMatchObject([503, { error: { code: 'not_captured' } }])
+  await rename(`${folder}.away`, folder)
+  expect(await (await get()).json()).toMatchObject({ status: 'completed' })
+  expect(await shadow.reader.listCalls()).toMatchObject([{ status: 'complete' }, { status: 'truncated' }])
+})
+
+test('a reply that is made in the background is recorded as that, too, where it was asked of an owned model first', async () => {
+  const engine = await startStandIn((_, res) => void res.writeHead(500).end())
+  const owned = createHttpUpstream({ name: 'owned', baseUrl: engine.baseUrl })
+  await using shadow = await startProxy({
+    answer: inBackground(),
+    options: {
+      owned,
+      routes: {
+        routeOf: () => ({ state: 'owned', version: 'owned/default@1' }),
+        versions: () => ['owned/default@1'],
+      },
+    },
+  })
+  const body = JSON.stringify({ model: 'm', input: 'x', background: true })
+  await (await fetch(`${shadow.origin}/v1/responses`, { method: 'POST', body })).text()
+  for (let poll = 0; poll < 2; poll++) await (await fetch(`${shadow.origin}/v1/responses/resp_1`)).text()
+  expect(await shadow.reader.listCalls({ order: 'oldest' })).toMatchObject([
+    {
+      status: 'truncated',
+      fallbackFrom: 'owned/default@1',
+      error: expect.stringMatching(/status 500; The reply is made in the background/),
+    },
+    { status: 'complete' },
+  ])
+  await owned.close()
+  await engine.close()
 })

@@ -209,13 +209,15 @@ function outcomeOf(
     modelAnswered: answer ? answer.model : (split?.model ?? null),
     usage: answer ? answer.usage : (split?.usage ?? null),
   }
-  if (status !== 'complete' || error) return { ...said, status, error: error ?? null }
-  if (split === null) {
-    return { ...said, status, error: answer ? null : `The body is no reply of the dialect ${dialect}.` }
+  if (status === 'complete' && split?.isPending === true) {
+    // Beside why another answered than was asked first.
+    const reasons = [error, 'The reply is made in the background, to be fetched later.']
+    return { ...said, status: 'truncated', error: reasons.filter(Boolean).join('; ') }
   }
-  return split.isPending === true
-    ? { ...said, status: 'truncated', error: 'The reply is made in the background, to be fetched later.' }
-    : { ...said, status, error: null }
+  if (status !== 'complete' || error || answer || split !== null) {
+    return { ...said, status, error: error ?? null }
+  }
+  return { ...said, status, error: `The body is no reply of the dialect ${dialect}.` }
 }
 
 /** Values of other fields that are stored apart. */

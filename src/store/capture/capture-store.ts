@@ -66,7 +66,8 @@ export async function openCaptureStore(
 
 /** A reply as its upstream names it, and whose it is. */
 export interface ReplyName {
-  readonly task: string
+  /** Where it may have been asked for, the likeliest first. */
+  readonly tasks: Iterable<string>
   readonly credential: string | null
   readonly id: string
 }
@@ -116,13 +117,19 @@ export class CaptureStore {
   }
 
   /**
-   * The call whose reply goes by this id with its upstream, and its session; null where none of this caller's does.
+   * The call whose reply goes by this id with its upstream, its task and its session; null where none of this caller's
+   * does.
    * @throws ShadowError store_failed
    */
-  async callNamed(reply: ReplyName): Promise<{ call: string; session: string } | null> {
+  async callNamed(reply: ReplyName): Promise<{ call: string; task: string; session: string } | null> {
     await this.ingest.catchUp()
-    const scope = this.statements.scope.get(reply.task, this.names.keyHash(reply.credential))
-    return scope === undefined ? null : (this.statements.replyNamed.get(scope.id, reply.id) ?? null)
+    const keyHash = this.names.keyHash(reply.credential)
+    for (const task of reply.tasks) {
+      const scope = this.statements.scope.get(task, keyHash)
+      const named = scope === undefined ? undefined : this.statements.replyNamed.get(scope.id, reply.id)
+      if (named !== undefined) return { call: named.call, task, session: named.session }
+    }
+    return null
   }
 
   /**
