@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises'
+import { cp, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import SqliteDatabase from 'better-sqlite3'
 import { expect, test } from 'vitest'
@@ -6,7 +6,7 @@ import { dialects } from '../../src/dialects/index.ts'
 import { checkCapture, openCaptureStore } from '../../src/store/capture/index.ts'
 import { frameOf } from '../../src/store/capture/journal.ts'
 import { filesWith } from '../support/grep-home.ts'
-import { placedCall, recordCall, type RecordedCall, startStore } from '../support/store.ts'
+import { placedCall, recordCall, type RecordedCall, startStore, temporaryHome } from '../support/store.ts'
 
 const system = { role: 'system', content: 'shared-opening: you book flights, and you are brief about it.' }
 const user = (content: string) => ({ role: 'user', content })
@@ -165,4 +165,43 @@ test('records that no table could take are searched too, and what can’t be is 
     '000000007.log.damaged',
     'rejected.log',
   ])
+})
+
+test('a record that no table could take, and whose session nobody knows, is named', async () => {
+  await using set = await startStore()
+  const folder = join(set.home, 'capture.journal')
+  const opening = { messages: [user('a')], replies: [said('b')] }
+  const kept = await placedCall(set.store, opening)
+  const unknown = { ...opening, messages: [user('a'), said('b'), user('in rejected')] }
+  await recordCall(set.store, { ...unknown, dialect: 'none' })
+  await recordCall(set.store, { ...unknown, dialect: 'none', session: 'named' })
+  expect((await set.store.delete({ sessions: [kept.session], task: 'other' })).unreadable).toEqual([])
+  expect(await set.store.delete({ sessions: [kept.session] })).toMatchObject({
+    calls: 1,
+    unreadable: [join(folder, 'rejected.log')],
+  })
+  // Without a session everything is known.
+  expect((await set.store.delete({ task: 'default' })).unreadable).toEqual([])
+  expect(await filesWith(set.home, 'in rejected')).toEqual([])
+})
+
+test('what is deleted while it comes in does not come back after a crash', async () => {
+  await using set = await startStore()
+  await using after = await temporaryHome()
+  for (let index = 0; index < 50; index++) {
+    await recordCall(set.store, { messages: [user(`early-${index}`)], replies: [said('x')] })
+  }
+  const deletion = set.store.delete({ task: 'default' })
+  const coming = Array.from({ length: 50 }, (_, index) =>
+    recordCall(set.store, { messages: [user(`late-${index}`)], replies: [said('x')] }),
+  )
+  const { calls } = await deletion
+  await Promise.all(coming)
+  const left = (await set.reader.stats()).calls
+  expect(calls).toBe(100 - left)
+  // As a process leaves it that is killed now.
+  await cp(set.home, after.home, { recursive: true, filter: (path) => !path.endsWith('.lock') })
+  const store = await openCaptureStore(after.home, dialects)
+  expect((await store.reader.stats()).calls).toBe(left)
+  await store.close()
 })

@@ -36,6 +36,8 @@ export interface RecordedCall {
   agent?: string
   parentAgent?: string
   status?: CallStatus
+  /** Name of the dialect that the store is told. Default `chat`. */
+  dialect?: string
   /** Other fields of the request. */
   fields?: Record<string, unknown>
 }
@@ -55,7 +57,7 @@ export async function recordCall(store: CaptureStore, call: RecordedCall) {
   const split = chat.splitRequest(body)
   await store.record({
     id,
-    dialect: chat.name,
+    dialect: call.dialect ?? chat.name,
     origin: {
       task: call.task ?? 'default',
       credential: call.credential ?? null,

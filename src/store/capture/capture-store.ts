@@ -189,10 +189,17 @@ export class CaptureStore {
   }
 
   private async deleteNow(selection: CallSelection): Promise<DeletionResult> {
-    // A segment goes once the tables hold it and another has begun.
+    await this.dropSegments()
+    const result = await deleteCalls(this.ingest, storedSelectionOf(this.hash, selection))
+    // Calls that came while the others were taken in went too, and still stand in the segment that was begun.
+    if (result.calls > 0) await this.dropSegments()
+    return result
+  }
+
+  /** A segment goes once the tables hold it and another has begun. */
+  private async dropSegments(): Promise<void> {
     await this.journal.beginSegment()
     await this.ingest.catchUp()
-    return await deleteCalls(this.ingest, storedSelectionOf(this.hash, selection))
   }
 
   /** What `retain` would let go of now. @throws ShadowError store_failed */
@@ -208,9 +215,7 @@ export class CaptureStore {
       .then(async () => {
         const plan = await retainCalls(this.ingest, rules)
         this.expired += plan.calls
-        if (plan.calls === 0) return plan
-        await this.journal.beginSegment()
-        await this.ingest.catchUp()
+        if (plan.calls > 0) await this.dropSegments()
         return plan
       })
     this.deleting = retention

@@ -25,8 +25,9 @@ export function deleteRejected(folder: string, selection: StoredSelection): stri
   for (let record = recordAt(bytes, at); record !== null; record = recordAt(bytes, at)) {
     at = record.next
     const entry = entryOf(record.payload)
-    if (entry === null) isRead = false
-    if (entry === null || !isSelected(entry, selection)) kept.push(...frameOf([record.payload]))
+    const selected = entry === null ? null : isSelected(entry, selection)
+    if (selected === null) isRead = false
+    if (selected !== true) kept.push(...frameOf([record.payload]))
   }
   if (at < bytes.length) {
     isRead = false
@@ -48,17 +49,22 @@ function entryOf(payload: Buffer): Entry | null {
   }
 }
 
-/** As far as it is known without its place in the tree. */
-function sessionOf(entry: Entry): string {
-  return 'version' in entry ? (entry.known?.session ?? entry.namedSession ?? entry.id) : entry.session
+/** Null where only its place in the tree would tell. */
+function sessionOf(entry: Entry): string | null {
+  return 'version' in entry ? (entry.known?.session ?? entry.namedSession ?? null) : entry.session
 }
 
-function isSelected(entry: Entry, { sessions, task, user, keyHashes, before }: StoredSelection): boolean {
-  return (
-    (sessions === undefined || sessions.includes(sessionOf(entry))) &&
+/** Null where it isn't known. */
+function isSelected(
+  entry: Entry,
+  { sessions, task, user, keyHashes, before }: StoredSelection,
+): boolean | null {
+  const session = sessionOf(entry)
+  const mayBe =
+    (sessions === undefined || session === null || sessions.includes(session)) &&
     (task === undefined || task === entry.task) &&
     (user === undefined || usersIn(entry.request.toString('utf8')).includes(user)) &&
     (keyHashes === undefined || keyHashes.includes(entry.keyHash)) &&
     (before === undefined || entry.startedAt < before)
-  )
+  return mayBe && sessions !== undefined && session === null ? null : mayBe
 }
