@@ -51,7 +51,9 @@ export class Capture {
   /** Names are looked up as they came and kept without what is taken out. */
   private originOf({ task, caller, headers, split, session: known }: CapturedRequest): Origin {
     const { session, agent, parentAgent } = identityOf(headers, split)
-    const { previousReply, conversation } = split
+    const { conversation } = split
+    // Looked up in what is kept of the replies.
+    const { previousReply } = this.request.split
     return {
       task,
       credential: caller ?? credentialOf(headers),

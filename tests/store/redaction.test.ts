@@ -162,6 +162,29 @@ test('the agent and the upstream see all of it, the files nothing', async () => 
   expect((await set.reader.callsOfTask('open'))[0]).toMatchObject({ redacted: null, messages })
 })
 
+test('a reply’s id that holds what is taken out is written nowhere, and still names the reply', async () => {
+  const redactor = redactorFor(redaction.parse({ kinds: ['email'] }))
+  const id = 'resp_ann@example.org'
+  await using set = await startProxy({
+    answer: (_, res) => {
+      const content = [{ type: 'output_text', text: 'Well.' }]
+      res.writeHead(200, { 'content-type': 'application/json' })
+      res.end(JSON.stringify({ id, model: 'm', output: [{ type: 'message', role: 'assistant', content }] }))
+    },
+    options: { redaction: { redactorOf: () => redactor } },
+  })
+  const ask = async (more: object) => {
+    const body = JSON.stringify({ model: 'm', input: 'And?', ...more })
+    const reply = await fetch(`${set.origin}/v1/responses`, { method: 'POST', body })
+    await reply.text()
+    return reply.headers.get('x-shadow-call') ?? ''
+  }
+  const first = await ask({})
+  const second = await ask({ previous_response_id: id })
+  expect(await set.reader.readCall(second)).toMatchObject({ parent: first })
+  expect(await filesWith(set.home, 'ann@')).toEqual([])
+})
+
 test('the settings are checked', async () => {
   await using home = await testHome()
   const bad = await home.shadow(['store', 'set', 'redaction.patterns=[{"name":"x","pattern":"(a)\\\\1"}]'])
