@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { dialects } from '../../src/dialects/index.ts'
-import { openCaptureStore } from '../../src/store/capture/index.ts'
-import { placedCall, temporaryHome } from '../support/store.ts'
+import { checkCapture, openCaptureStore } from '../../src/store/capture/index.ts'
+import { startProxy } from '../support/proxy.ts'
+import { placedCall, recordCall, temporaryHome } from '../support/store.ts'
 
 const user = (content: string) => ({ role: 'user', content })
 const said = (content: string) => ({ role: 'assistant', content })
@@ -34,6 +35,29 @@ test('a rewritten history is recognised after the server was started anew', asyn
   // The same words in a session of its own are no continuation.
   expect((await placedCall(third, { messages: elided, replies: [], session: 'u' })).continues).toBeNull()
   await third.close()
+})
+
+test('what goes on from a reply stands below it after the server was started anew', async () => {
+  await using shadow = await startProxy({
+    answer: (_, res) => {
+      const content = [{ type: 'output_text', text: 'Well.' }]
+      res.writeHead(200, { 'content-type': 'application/json' })
+      const output = [{ type: 'message', role: 'assistant', content }]
+      res.end(JSON.stringify({ id: 'resp_1', model: 'm', output }))
+    },
+  })
+  const ask = async (more: object) => {
+    const body = JSON.stringify({ model: 'm', input: 'And?', ...more })
+    const reply = await fetch(`${shadow.origin}/v1/responses`, { method: 'POST', body })
+    await reply.text()
+  }
+  await ask({})
+  await recordCall(shadow.store, { messages: [user('x')], replies: [], task: 'other' })
+  // Lets go of the rows that are known by heart, as a start does.
+  await shadow.store.delete({ task: 'other' })
+  await ask({ previous_response_id: 'resp_1' })
+  expect((await shadow.reader.stats()).calls).toBe(2)
+  expect(checkCapture(shadow.home, dialects).flatMap(({ damage }) => damage)).toEqual([])
 })
 
 interface Step {

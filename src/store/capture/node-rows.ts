@@ -138,10 +138,12 @@ export class NodeRows {
     if (known !== null) return known
     const depth = parent === null ? 0 : parent.depth + 1
     const made = this.sql.insertNode.run(hash, parent?.id ?? null, depth)
-    // A node's hash says what it stands on, and so how deep it is.
-    const id = madeOr(made, () => this.sql.node.get(hash)?.id)
-    this.canonical.add(hash, id, depth)
-    return { id, depth }
+    // A reply that is gone on from begins this path, and has its depth from another.
+    const there = made.changes > 0 ? undefined : this.sql.node.get(hash)
+    const id = madeOr(made, () => there?.id)
+    const row = { id, depth: there?.depth ?? depth }
+    this.canonical.add(hash, row.id, row.depth)
+    return row
   }
 
   private knownRaw(hash: Buffer): NodeRow | null {
