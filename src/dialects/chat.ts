@@ -78,7 +78,7 @@ function splitReply(body: Uint8Array): SplitReply | null {
       const index = valueOf(body, memberNamed(fields, 'index'))
       const reason = valueOf(body, memberNamed(fields, 'finish_reason'))
       return {
-        index: typeof index === 'number' ? index : place,
+        index: Number.isSafeInteger(index) ? Number(index) : place,
         message: message.value,
         finishReason: typeof reason === 'string' ? reason : null,
       }

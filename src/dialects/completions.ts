@@ -90,7 +90,7 @@ function splitReply(body: Uint8Array): SplitReply | null {
       const index = valueOf(body, memberNamed(fields, 'index'))
       const reason = valueOf(body, memberNamed(fields, 'finish_reason'))
       return {
-        index: typeof index === 'number' ? index : place,
+        index: Number.isSafeInteger(index) ? Number(index) : place,
         message: wholeMember(text),
         finishReason: typeof reason === 'string' ? reason : null,
       }

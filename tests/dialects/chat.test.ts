@@ -92,3 +92,10 @@ test('what is no reply is none', () => {
     model: null,
   })
 })
+
+test('a choice is told by its place where its index is no whole number', () => {
+  const body = Buffer.from(
+    '{"choices":[{"index":0.5,"message":{}},{"index":1e30,"message":{}},{"index":7,"message":{}}]}',
+  )
+  expect(chat.splitReply(body)?.choices.map(({ index }) => index)).toEqual([0, 1, 7])
+})
