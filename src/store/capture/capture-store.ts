@@ -113,7 +113,7 @@ export class CaptureStore {
       ingested: (lastId) => this.backlogged.takenUpTo(lastId),
       failed: onTrouble,
     })
-    this.reader = new CaptureReader(opened, readers, () => this.ingest.catchUp())
+    this.reader = new CaptureReader(opened, readers, () => this.caughtUp())
   }
 
   /**
@@ -122,7 +122,7 @@ export class CaptureStore {
    * @throws ShadowError store_failed
    */
   async callNamed(reply: ReplyName): Promise<{ call: string; task: string; session: string } | null> {
-    await this.ingest.catchUp()
+    await this.caughtUp()
     const keyHash = this.names.keyHash(reply.credential)
     for (const task of reply.tasks) {
       const scope = this.statements.scope.get(task, keyHash)
@@ -174,7 +174,7 @@ export class CaptureStore {
 
   /** What `delete` would take now. @throws ShadowError store_failed */
   async planDeletion(selection: CallSelection): Promise<DeletionPlan> {
-    await this.ingest.catchUp()
+    await this.caughtUp()
     return await planDeletion(this.ingest, storedSelectionOf(this.hash, selection))
   }
 
@@ -199,12 +199,18 @@ export class CaptureStore {
   /** A segment goes once the tables hold it and another has begun. */
   private async dropSegments(): Promise<void> {
     await this.journal.beginSegment()
-    await this.ingest.catchUp()
+    await this.caughtUp()
+  }
+
+  /** Resolves once the tables hold everything that is committed now; under load the journal is never empty. */
+  private caughtUp(): Promise<void> {
+    const all = this.ingest.catchUp()
+    return this.backlogged.size === 0 ? all : Promise.race([this.backlogged.gone(), all])
   }
 
   /** What `retain` would let go of now. @throws ShadowError store_failed */
   async planRetention(rules: RetentionRules): Promise<DeletionPlan> {
-    await this.ingest.catchUp()
+    await this.caughtUp()
     return await planRetention(this.ingest, rules)
   }
 

@@ -151,7 +151,7 @@ export class IngestThread {
     if (this.isRunning) return
     this.hasMore = false
     this.gathered = 0
-    this.served = this.waiting
+    this.served.push(...this.waiting)
     this.waiting = []
     this.send({ kind: 'ingest' })
   }
@@ -181,10 +181,20 @@ export class IngestThread {
       if (error === null) answering.resolve(step ?? {})
       else answering.reject(cannotDelete(error))
     } else if (hasMore) {
-      if (!this.isStopping) this.send({ kind: this.isLogFull ? 'checkpoint' : 'ingest' })
+      if (!this.isStopping) this.goOn()
       return
     } else this.runEnded(error)
     if (!this.isStopping) this.next(error !== null, answering !== null)
+  }
+
+  /** Under load a run may never end: a deletion goes on beside it. */
+  private goOn(): void {
+    if (this.asked.length === 0 || this.isLogFull) {
+      this.send({ kind: this.isLogFull ? 'checkpoint' : 'ingest' })
+      return
+    }
+    this.hasMore = true
+    this.answer()
   }
 
   private runEnded(error: string | null): void {
