@@ -199,7 +199,8 @@ export class CaptureStore {
   /** A segment goes once the tables hold it and another has begun. */
   private async dropSegments(): Promise<void> {
     await this.journal.beginSegment()
-    await this.caughtUp()
+    do await this.caughtUp()
+    while (this.journal.hasOlderSegments)
   }
 
   /** Resolves once the tables hold everything that is committed now; under load the journal is never empty. */

@@ -168,6 +168,11 @@ export class Journal {
     return this.inTurn(() => this.nextSegment())
   }
 
+  /** Whether there are segments before the one that is written to. */
+  get hasOlderSegments(): boolean {
+    return segmentsOf(this.folder).some((number) => number < this.segment)
+  }
+
   async close(): Promise<void> {
     while (this.inLane > 0 || this.waiting.length > 0) {
       await this.lane
