@@ -54,7 +54,7 @@ export class NodeRows {
     const count = call.messages.length + 1
     const known = this.known(call.rawPath, count)
     let row = known?.row
-    const above = call.goesOn ? (this.sql.depthOfRawNode.get(hashAt(call.rawPath, 0))?.depth ?? 0) : 0
+    const above = this.depthAbove(call)
     for (let depth = known === undefined ? 0 : known.depth + 1; depth < count; depth++) {
       const isRoot = depth <= call.rootMessages
       const canonical = this.canonicalRow(
@@ -72,8 +72,13 @@ export class NodeRows {
   /** The reply's row under the prompt's. */
   ofReply(call: PlacedCall, prompt: NodeRow, place: number, bytes: Buffer): NodeRow {
     const canonical = this.canonicalRow(hashAt(call.replyHashes, place * 2 + 1), prompt.canonical)
-    const depth = call.messages.length + 1
+    const depth = this.depthAbove(call) + call.messages.length + 1
     return this.rawRow(hashAt(call.replyHashes, place * 2), prompt.raw, this.part(bytes), canonical, depth)
+  }
+
+  /** Messages that stand above those of the call, where it goes on from an earlier reply. */
+  private depthAbove({ goesOn = false, rawPath }: PlacedCall): number {
+    return goesOn ? (this.sql.depthOfRawNode.get(hashAt(rawPath, 0))?.depth ?? 0) : 0
   }
 
   canonicalId(hash: Buffer): number | null {
