@@ -18,7 +18,7 @@ export async function chartParts(): Promise<ChartParts> {
     read('uplot/dist/uPlot.iife.min.js'),
     read('uplot/dist/uPlot.min.css'),
   ])
-  return { script: `${library}\n${draw}`, style }
+  return { script: `${knownLanguage}\n${library}\n${draw}`, style }
 }
 
 /**
@@ -44,6 +44,15 @@ export function chartData(metrics: readonly TrainMetric[]): string {
   ]
   return JSON.stringify(columns).replaceAll('<', '\\u003c')
 }
+
+/**
+ * Chromium under the POSIX locale names a language that its own Intl refuses, and uPlot asks Intl for the reader's language
+ * while it is loaded.
+ */
+const knownLanguage = String.raw`
+try { new Intl.NumberFormat(navigator.language) }
+catch { Object.defineProperty(navigator, 'language', { value: 'en-US' }) }
+`
 
 /** Runs in the reader's browser; colours come from the page's own style, so that they follow light and dark. */
 const draw = String.raw`
