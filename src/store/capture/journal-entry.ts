@@ -9,7 +9,8 @@ import type { Slice } from '../../lib/json-slices.ts'
 import type { CallerNames } from './caller-names.ts'
 import type { CallRecord } from './record.ts'
 
-const slice = z.tuple([z.number(), z.number()])
+/** Start and end of bytes. */
+export const slice = z.tuple([z.number(), z.number()])
 
 /** What is left out is null, false or empty. */
 const facts = z.object({

@@ -2,9 +2,7 @@
 import { z } from 'zod'
 import { callStatus, callTimings, redactedCounts, usage } from '../../contract/index.ts'
 import { hashBytes } from '../../lib/hash.ts'
-import { decodeEntry, factsOf, type JournalEntry } from './journal-entry.ts'
-
-const slice = z.tuple([z.number(), z.number()])
+import { decodeEntry, factsOf, type JournalEntry, slice } from './journal-entry.ts'
 
 const facts = z.object({
   id: z.string(),
