@@ -28,7 +28,7 @@ const pageSizeBytes = 8192
 /** KiB of pages that look-ups keep. */
 const cacheKib = 4096
 
-/** Calls in the journal beyond which the next ones wait until the tables have caught up. */
+/** Calls in the journal beyond which the next ones wait until the tables have taken some of them. */
 const defaultMaxBacklogCalls = 20_000
 
 /** Bytes that a call has to find room for beside its request: its reply and what is known of it. */

@@ -99,8 +99,8 @@ function countUpTo(waiting: readonly Waiting[], mostBytes: number): number {
 }
 
 /**
- * Appends are made on the event loop, which on a sound disk costs less than asking another thread for them. A disk
- * that once was slow is written by another thread for a while, and records that come meanwhile share a write.
+ * Appends of one turn of the event loop are made together at its end, on the event loop itself, which on a sound disk costs
+ * less than asking another thread for them. A disk that once was slow is written by another thread for a while, and records that come meanwhile share a write.
  */
 export class Journal {
   /** Writes that held the event loop for longer than it may be. */
